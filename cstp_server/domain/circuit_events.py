@@ -1,0 +1,100 @@
+"""What the moves of a circuit are called in the record of events."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cstp_server.domain.circuits import MICRO, Cause, Circuit, CircuitSettings, State, Step, Transition
+from cstp_server.domain.events import Event, EventType
+
+SYSTEM_ACTOR = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who moved a circuit, when, under which policy, and why, as far as somebody said so."""
+
+    tenant: str
+    actor: str
+    at: int
+    policy_version: str
+    reason: str | None = None
+    decision_id: str | None = None
+
+
+def step_events(step: Step, settings: CircuitSettings, attribution: Attribution) -> Iterable[Event]:
+    """The events of one step: leases lost to time, then the moves in order."""
+    scope = step.circuit.scope
+    for lease in step.expired:
+        yield _event(EventType.CIRCUIT_PROBE_EXPIRED, scope, attribution, {"decision_id": lease.decision_id}, actor=SYSTEM_ACTOR)
+    for moved in step.transitions:
+        by_time = moved.cause is Cause.COOLDOWN_ELAPSED
+        yield _event(
+            _event_type(moved),
+            scope,
+            attribution,
+            _transition_data(moved, step.circuit, settings, attribution),
+            actor=SYSTEM_ACTOR if by_time else attribution.actor,
+        )
+
+
+def amended_event(before: State, circuit: Circuit, settings: CircuitSettings, attribution: Attribution) -> Event:
+    """The event of a circuit whose state is another one since an outcome in its past was amended."""
+    data = {"previous_state": before.value, "state": circuit.state.value, "cause": "amended"} | _evidence(circuit, settings, attribution)
+    return _event(EventType.CIRCUIT_AMENDED, circuit.scope, attribution, data)
+
+
+def claimed_event(scope: str, decision_id: str, expires_at: int, attribution: Attribution) -> Event:
+    """The event of a probe that a decision was given."""
+    return _event(EventType.CIRCUIT_PROBE_CLAIMED, scope, attribution, {"decision_id": decision_id, "expires_at": expires_at})
+
+
+def _event_type(moved: Transition) -> EventType:
+    if moved.cause is Cause.TRIPPED:
+        return EventType.CIRCUIT_FORCED
+    if moved.previous is State.CLOSED and moved.state is State.CLOSED:
+        return EventType.CIRCUIT_CLEARED
+    return _TYPES[moved.state]
+
+
+_TYPES = {
+    State.OPEN: EventType.CIRCUIT_OPENED,
+    State.HALF_OPEN: EventType.CIRCUIT_HALF_OPENED,
+    State.CLOSED: EventType.CIRCUIT_CLOSED,
+}
+
+
+def _transition_data(moved: Transition, circuit: Circuit, settings: CircuitSettings, attribution: Attribution) -> dict[str, Any]:
+    return {
+        "previous_state": moved.previous.value,
+        "state": moved.state.value,
+        "cause": moved.cause.value,
+    } | _evidence(circuit, settings, attribution)
+
+
+def _evidence(circuit: Circuit, settings: CircuitSettings, attribution: Attribution) -> dict[str, Any]:
+    return {
+        "generation": circuit.generation,
+        "failures": circuit.window.failures,
+        "weighted_failures": circuit.window.weighted / MICRO,
+        "failed": circuit.window.failed,
+        "reviewed": circuit.window.reviewed,
+        "recent_failures": [decision_id for decision_id, _ in circuit.recent],
+        "reset_at": circuit.reset_at,
+        "mode": settings.mode.value,
+        "notify": settings.notify,
+        "reason": attribution.reason,
+        "decision_id": attribution.decision_id,
+    }
+
+
+def _event(event_type: EventType, scope: str, attribution: Attribution, data: Mapping[str, Any], *, actor: str | None = None) -> Event:
+    return Event(
+        type=event_type,
+        tenant=attribution.tenant,
+        subject=scope,
+        actor=actor if actor is not None else attribution.actor,
+        at=attribution.at,
+        policy_version=attribution.policy_version,
+        data=data,
+    )

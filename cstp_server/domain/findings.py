@@ -1,0 +1,114 @@
+"""What guards say about a decision, and the verdict that follows from it (SPEC 1)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Intervention(IntEnum):
+    """What happens to the decision, in rising severity; the most severe finding decides."""
+
+    ALLOW = 0
+    WARN = 1
+    DELAY = 2
+    CONFIRM = 3
+    ESCALATE = 4
+    BLOCK = 5
+    HALT = 6
+
+    @property
+    def label(self) -> str:
+        """The name on the wire and in the policy."""
+        return self.name.lower()
+
+    @property
+    def allows(self) -> bool:
+        """True for `allow` and `warn` only: a client that reads nothing but `allowed` is safe."""
+        return self <= Intervention.WARN
+
+
+class GuardType(StrEnum):
+    """The kind of guard that made a finding."""
+
+    CIRCUIT_BREAKER = "circuit_breaker"
+    TRIPWIRE = "tripwire"
+    POSTURE = "posture"
+    CONSTRAINT = "constraint"
+    GUARDRAIL = "guardrail"
+    TRUST = "trust"
+
+
+class Mode(StrEnum):
+    """Whether a guard's findings count: `shadow` records and reports them without changing the verdict, `off` does not look."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitDetail:
+    """What a circuit's finding adds: its scope, its state and the evidence.
+
+    `reset_at` (ms since the epoch) is when an open circuit may be probed, none when it is forced open. `free_at` is when time alone
+    may let the next decision through, be it the end of the cooldown or of a probe's lease.
+    """
+
+    scope: str
+    state: str
+    failure_rate: float
+    recent_failures: tuple[str, ...]
+    reset_at: int | None
+    free_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One guard's objection or remark."""
+
+    guardrail: str
+    type: GuardType
+    intervention: Intervention
+    message: str
+    mode: Mode = Mode.ENFORCE
+    suggestion: str | None = None
+    requires: tuple[str, ...] = ()
+    """Fields that would have to be true for this finding to go away, as paths (`action.context.codeReviewCompleted`)."""
+    circuit: CircuitDetail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The findings sorted by what they do, and the most severe intervention among those that count."""
+
+    intervention: Intervention
+    violations: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    shadow: tuple[Finding, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the decision may go on now."""
+        return self.intervention.allows
+
+
+CLEAN = Verdict(Intervention.ALLOW)
+
+
+def judge(findings: Iterable[Finding]) -> Verdict:
+    """The verdict over all findings: none lowers another's, and a shadowed one decides nothing."""
+    violations: list[Finding] = []
+    warnings: list[Finding] = []
+    shadow: list[Finding] = []
+    worst = Intervention.ALLOW
+    for finding in findings:
+        if finding.mode is Mode.SHADOW:
+            shadow.append(finding)
+            continue
+        if finding.mode is Mode.OFF:
+            continue
+        worst = max(worst, finding.intervention)
+        (warnings if finding.intervention.allows else violations).append(finding)
+    if not violations and not warnings and not shadow:
+        return CLEAN
+    return Verdict(worst, tuple(violations), tuple(warnings), tuple(shadow))
