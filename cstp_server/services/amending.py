@@ -1,0 +1,81 @@
+"""Another outcome in the place and time of the first one: every circuit it counted in is folded again (SPEC 4)."""
+
+from dataclasses import dataclass, replace
+
+from cstp_server.domain import circuits as breaker
+from cstp_server.domain.circuit_events import Attribution, amended_event
+from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
+from cstp_server.domain.events import Event, EventType
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import Changed, CircuitLog, Decided, View
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What is to stand in the place of an earlier review."""
+
+    decision: Decision
+    reviewed: Reviewed
+    review: Review
+    attribution: Attribution
+
+
+def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAnswer]:
+    """State as if the amended outcome had been the first one; a circuit that only the amended failure had tripped closes again."""
+    moves: list[CircuitMove] = []
+    changes: list[Changed] = []
+    events: list[Event] = [_amended(amendment)]
+    attribution = replace(amendment.attribution, reason=f"the outcome of `{amendment.decision.id}` was amended")
+    for scope, seq in amendment.reviewed.entries:
+        settings = policy.circuits.covering_text(scope)
+        if settings is None:
+            continue
+        before = view.circuit(scope)
+        entry, after = _folded_again(view.log(scope), seq, amendment.review)
+        after = replace(after, archived_at=before.archived_at)
+        moves.append(CircuitMove(scope, before.state.value, after.state.value, after.window.failures))
+        changes.append(Changed(after, settings, amended=entry))
+        if after.state is not before.state:
+            events.append(amended_event(before.state, after, settings, attribution))
+    answer = replace(
+        amendment.reviewed.answer, outcome=amendment.review.outcome, reviewed_at=attribution.at, circuits=tuple(moves), duplicate=False
+    )
+    reviewed = replace(amendment.reviewed, review=amendment.review, by=attribution.actor, answer=answer)
+    return Decided(
+        answer,
+        changed_decision=replace(amendment.decision, reviewed=reviewed),
+        circuits=tuple(changes),
+        events=tuple(events),
+    )
+
+
+def _folded_again(log: CircuitLog, seq: int, review: Review) -> tuple[breaker.Entry, breaker.Circuit]:
+    settings_of = log.settings.__getitem__
+    entries = [_replaced(entry, seq, review, log) for entry in log.entries]
+    rewritten = next(entry for entry in entries if entry.seq == seq)
+    return rewritten, breaker.fold(log.start, entries, settings_of, log.past)
+
+
+def _replaced(entry: breaker.Entry, seq: int, review: Review, log: CircuitLog) -> breaker.Entry:
+    if entry.seq != seq:
+        return entry
+    return breaker.amended(entry, log.settings[entry.settings], review.outcome, review.severity)
+
+
+def _amended(amendment: Amendment) -> Event:
+    before, said, attribution = amendment.reviewed.review, amendment.review, amendment.attribution
+    data = {
+        "previous_outcome": before.outcome.value,
+        "previous_severity": before.severity.value,
+        "outcome": said.outcome.value,
+        "severity": said.severity.value,
+    }
+    return Event(
+        EventType.DECISION_AMENDED,
+        attribution.tenant,
+        amendment.decision.id,
+        attribution.actor,
+        attribution.at,
+        attribution.policy_version,
+        data,
+    )

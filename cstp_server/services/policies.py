@@ -1,0 +1,74 @@
+"""What a change of policy writes down: that it happened or was refused, and which circuits no policy covers any more (SPEC 12)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cstp_server.domain.callers import DEFAULT_TENANT, Caller
+from cstp_server.domain.circuit_events import SYSTEM_ACTOR
+from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.events import Event, EventType
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
+
+POLICY_VERSION = "policy"
+"""The name of the counter that tells every process to read its policy anew."""
+POLICY_SUBJECT = "policy"
+_ARCHIVED = CircuitSettings(key="archived", id="archived")
+
+
+@dataclass(frozen=True, slots=True)
+class NotePolicy:
+    """Write down that a policy was loaded, or refused for these problems. `spreads` has every other process read its own anew."""
+
+    version: str
+    problems: tuple[str, ...] = ()
+    spreads: bool = False
+    caller: Caller | None = None
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the caller, or the default one: a policy is the whole service's."""
+        return self.caller.tenant if self.caller is not None else DEFAULT_TENANT
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """Nothing."""
+        return Needs()
+
+    def decide(self, _policy: Policy, _view: View, now: int) -> Decided[None]:
+        """The event, and the counter where others are to follow."""
+        actor = self.caller.principal if self.caller is not None else SYSTEM_ACTOR
+        event_type = EventType.POLICY_REJECTED if self.problems else EventType.POLICY_LOADED
+        data = {"problems": list(self.problems)} if self.problems else {}
+        event = Event(event_type, self.tenant, POLICY_SUBJECT, actor, now, self.version, data)
+        return Decided(None, events=(event,), bumps=(POLICY_VERSION,) if self.spreads else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Archive circuits of a tenant that no policy covers any more, and take back those that one covers again."""
+
+    tenant: str
+    scopes: Sequence[str]
+
+    @property
+    def caller(self) -> Caller | None:
+        """None: this is the service's own work."""
+        return None
+
+    def needs(self, policy: Policy, _view: View) -> Needs:
+        """The circuits."""
+        return Needs(circuits={scope: CircuitNeed(policy.circuits.covering_text(scope) or _ARCHIVED, writes=True) for scope in self.scopes})
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[int]:
+        """Mark those whose mark is not right; their state and counts stay as they are."""
+        changes: list[Changed] = []
+        events: list[Event] = []
+        for scope, need in self.needs(policy, view).circuits.items():
+            circuit = view.circuit(scope)
+            gone = policy.circuits.covering_text(scope) is None
+            if gone != (circuit.archived_at is not None):
+                changes.append(Changed(replace(circuit, archived_at=now if gone else None), need.settings))
+                if gone:
+                    data = {"state": circuit.state.value, "previous_state": circuit.state.value, "cause": "archived"}
+                    events.append(Event(EventType.CIRCUIT_ARCHIVED, self.tenant, scope, SYSTEM_ACTOR, now, policy.version, data))
+        return Decided(len(changes), circuits=tuple(changes), events=tuple(events))

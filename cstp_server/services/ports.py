@@ -1,0 +1,206 @@
+"""What the use cases ask of the machinery, and what they give back to it.
+
+A use case says which rows it may touch (`needs`), and decides on them (`decide`) without input or output of its own. The transactor loads
+the needs of many use cases at once, hands each in turn the state that the ones before it left, writes all changes in one transaction, and
+answers when they are durable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from cstp_server.domain.callers import Caller
+from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, Past
+from cstp_server.domain.decisions import Decision, Status
+from cstp_server.domain.decisions import Outcome as DecisionOutcome
+from cstp_server.domain.events import Event
+from cstp_server.domain.refusals import Refusal
+from cstp_server.policy.compiled import Policy
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitNeed:
+    """A circuit that a use case looks at.
+
+    `settings` give the window that must be loaded. `writes` says that the circuit will change whatever its state, so its row is locked at
+    once; a circuit that is not closed is locked in any case. `log_from` asks for the log from that line on, for amending.
+    """
+
+    settings: CircuitSettings
+    writes: bool = False
+    log_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope."""
+
+    decisions: frozenset[str] = frozenset()
+    circuits: Mapping[str, CircuitNeed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitLog:
+    """A stretch of a circuit's log for folding it again: the state before `entries`, what may leave its window, and all named settings."""
+
+    start: Circuit
+    past: Past
+    entries: Sequence[Entry]
+    settings: Mapping[str, CircuitSettings]
+
+
+class View(Protocol):
+    """The state of one tenant as of now: what was loaded, with the changes of the use cases that came before in the batch."""
+
+    def decision(self, id: str) -> Decision | None:
+        """The decision of that id, if there is one. `LookupError` when it was never asked for in `needs`."""
+        ...
+
+    def circuit(self, scope: str) -> Circuit:
+        """The circuit of that scope; a fresh closed one before its first use."""
+        ...
+
+    def past(self, scope: str) -> Past:
+        """The outcomes that may leave the circuit's window in this transaction."""
+        ...
+
+    def log(self, scope: str) -> CircuitLog:
+        """The log that `log_from` asked for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A circuit as it is now, the line that its log gained, and, after an amendment, the line that was rewritten."""
+
+    circuit: Circuit
+    settings: CircuitSettings
+    entry: Entry | None = None
+    amended: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Generic[T]):
+    """What a use case decided: the answer, the rows as they are from now on, and what to remember of it."""
+
+    answer: T | Refusal
+    new_decision: Decision | None = None
+    changed_decision: Decision | None = None
+    circuits: tuple[Changed, ...] = ()
+    events: tuple[Event, ...] = ()
+    bumps: tuple[str, ...] = ()
+    """Versions that every process watches and that are to be counted up: `tokens`, `policy`."""
+
+
+class UseCase(Protocol[T]):
+    """One call that may change something, on behalf of one tenant."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose rows it touches; no use case sees another tenant's."""
+        ...
+
+    @property
+    def caller(self) -> Caller | None:
+        """On whose behalf, so that a token revoked a moment ago changes nothing any more; none for the service's own work."""
+        ...
+
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """The rows it may touch. Asked again whenever more was loaded, until it wants nothing more."""
+        ...
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[T]:
+        """The decision, at `now` (ms since the epoch). Pure: the same arguments give the same result."""
+        ...
+
+
+class Transactor(Protocol):
+    """Carries out use cases, durably and one after another."""
+
+    async def run(self, use_case: UseCase[T]) -> T | Refusal:
+        """The use case's answer, once what it says is durable.
+
+        Raises `StoreUnavailable` when the database does not answer, `Overloaded` when the queue is full or the deadline has passed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionQuery:
+    """Which decisions to list, newest first. `since` in ms since the epoch; `before` is the place (time, id) to go on from."""
+
+    status: Status | None = None
+    agent: str | None = None
+    category: str | None = None
+    outcome: DecisionOutcome | None = None
+    since: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitRow:
+    """A circuit as a reader sees it, with the time of reading: what time has done to it since it was stored is already in it."""
+
+    circuit: Circuit
+    now: int
+
+
+class Reader(Protocol):
+    """Reads that change nothing and wait for no writer."""
+
+    async def decision(self, tenant: str, id: str) -> Decision | None:
+        """One decision."""
+        ...
+
+    async def decisions(self, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+        """Decisions that match, newest first, at most `query.limit`."""
+        ...
+
+    async def circuit(self, tenant: str, scope: str, settings: CircuitSettings) -> CircuitRow:
+        """One circuit, as time has left it; a fresh closed one before its first use."""
+        ...
+
+    async def circuits(self, tenant: str, policy: Policy, *, after: str | None, prefix: str | None, limit: int) -> Sequence[CircuitRow]:
+        """Stored circuits that the policy covers, by scope, from the one after `after` on, at most `limit`."""
+        ...
+
+    async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
+        """The circuit's events, newest first."""
+        ...
+
+
+class PolicySource(Protocol):
+    """The policy in force in this process, and the way to read it anew."""
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force."""
+        ...
+
+    async def reload(self, caller: Caller) -> "Reloaded":
+        """Read the policy anew here and have every other process do so; a bad one changes nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload did: the version in force afterwards, and what was wrong with the new policy, if anything was."""
+
+    version: str
+    changed: bool
+    problems: tuple[str, ...] = ()
+
+
+class Authenticator(Protocol):
+    """Knows tokens by their digest."""
+
+    async def caller_of(self, digest: bytes) -> Caller | None:
+        """Who holds the token of that digest; none when it is unknown, revoked or expired. A revocation takes effect at once."""
+        ...
+
+    async def any_tokens(self) -> bool:
+        """Whether any token is configured; while none is, a loopback caller has every role."""
+        ...

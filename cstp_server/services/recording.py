@@ -1,0 +1,96 @@
+"""A decision that was taken without asking: stored, with what the guards would have said (SPEC 4)."""
+
+from dataclasses import dataclass, field, replace
+
+from cstp_server.clock import new_id
+from cstp_server.domain import circuits as breaker
+from cstp_server.domain.callers import Caller
+from cstp_server.domain.decisions import Decision, Source, Status
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.facts import Facts
+from cstp_server.domain.findings import Finding, Verdict
+from cstp_server.domain.refusals import Conflict, Refusal
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.evaluating import Case, case_of, evaluate
+from cstp_server.services.identity import agent_of
+from cstp_server.services.ports import Decided, Needs, Transactor, View
+from cstp_server.services.requests import RecordAnswer, RecordRequest
+
+
+async def record(transactor: Transactor, caller: Caller, request: RecordRequest) -> RecordAnswer | Refusal:
+    """The id under which the decision is on record, and the guards' remarks."""
+    agent_id = agent_of(caller, request.agent_named)
+    if isinstance(agent_id, Refusal):
+        return agent_id
+    facts = replace(request.facts, agent_id=agent_id)
+    return await transactor.run(RecordDecision(caller, request, facts, request.decision_id or new_id("dec")))
+
+
+@dataclass(slots=True)
+class RecordDecision:
+    """One record as the transactor carries it out."""
+
+    caller: Caller
+    request: RecordRequest
+    declared: Facts
+    decision_id: str
+    _case: Case | None = field(default=None, init=False)
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.caller.tenant
+
+    def needs(self, policy: Policy, _view: View) -> Needs:
+        """The decision of that id, and the circuits of the classified facts."""
+        return Needs(frozenset((self.decision_id,)), self._classified(policy).circuit_needs())
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[RecordAnswer]:
+        """Store it; a circuit's probe is not used up, since nobody asked for it."""
+        case = self._classified(policy)
+        circuits = {scope: breaker.cool(view.circuit(scope), now).circuit for scope, _ in case.circuits}
+        verdict = evaluate(case, circuits, now)
+        if (known := view.decision(self.decision_id)) is not None:
+            return Decided(self._repeated(known, verdict))
+        decision = self._decision(case, verdict, policy, now)
+        return Decided(
+            RecordAnswer(self.decision_id, now, _remarks(verdict)),
+            new_decision=decision,
+            events=self._events(decision, verdict),
+        )
+
+    def _classified(self, policy: Policy) -> Case:
+        if self._case is None or self._case.policy is not policy:
+            self._case = case_of(policy, self.declared)
+        return self._case
+
+    def _repeated(self, known: Decision, verdict: Verdict) -> RecordAnswer | Refusal:
+        if known.digest == self.request.digest and known.source is Source.RECORDED:
+            return RecordAnswer(known.id, known.at, _remarks(verdict))
+        return Conflict(f"decision `{known.id}` is already on record with other content: use another id", known.id)
+
+    def _decision(self, case: Case, verdict: Verdict, policy: Policy, now: int) -> Decision:
+        return Decision(
+            tenant=self.tenant,
+            id=self.decision_id,
+            at=now,
+            status=Status.ALLOWED if verdict.allowed else Status.BLOCKED,
+            source=Source.RECORDED,
+            facts=case.facts,
+            intervention=verdict.intervention,
+            policy_version=policy.version,
+            principal=self.caller.principal,
+            digest=self.request.digest,
+        )
+
+    def _events(self, decision: Decision, verdict: Verdict) -> tuple[Event, ...]:
+        data = {"intervention": verdict.intervention.label, "agent": decision.facts.agent_id}
+        types = [EventType.DECISION_RECORDED] if verdict.allowed else [EventType.DECISION_RECORDED, EventType.ENFORCEMENT_BYPASSED]
+        return tuple(
+            Event(event_type, self.tenant, decision.id, self.caller.principal, decision.at, decision.policy_version, data)
+            for event_type in types
+        )
+
+
+def _remarks(verdict: Verdict) -> tuple[Finding, ...]:
+    return (*verdict.violations, *verdict.warnings)

@@ -1,0 +1,172 @@
+"""How a decision turned out, and what that does to the circuits (SPEC 4 and 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cstp_server.domain import circuits as breaker
+from cstp_server.domain.callers import Caller, Role
+from cstp_server.domain.circuit_events import Attribution, step_events
+from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.decisions import CircuitMove, Decision, Outcome, Review, ReviewAnswer, Reviewed, Source, Status
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.facts import Facts
+from cstp_server.domain.findings import Intervention, Mode
+from cstp_server.domain.refusals import Conflict, DecisionNotFound, Forbidden, Refusal
+from cstp_server.policy.compiled import Policy, SelfReported
+from cstp_server.services.amending import Amendment, amend
+from cstp_server.services.evaluating import case_of
+from cstp_server.services.identity import agent_of
+from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, Transactor, View
+from cstp_server.services.requests import ReviewRequest
+
+
+async def review(transactor: Transactor, caller: Caller, request: ReviewRequest) -> ReviewAnswer | Refusal:
+    """The answer to a review, once it is counted durably."""
+    if request.amend and not caller.may(Role.OPS):
+        return Forbidden("amending a review takes the role `ops`", (Role.OPS.value,))
+    inline = request.inline.facts if request.inline is not None else None
+    if request.inline is not None and inline is not None:
+        agent_id = agent_of(caller, request.inline.agent_named)
+        if isinstance(agent_id, Refusal):
+            return agent_id
+        inline = replace(inline, agent_id=agent_id)
+    return await transactor.run(ReviewDecision(caller, request, inline))
+
+
+@dataclass(slots=True)
+class ReviewDecision:
+    """One review as the transactor carries it out. `inline` describes the decision in case it was never checked here."""
+
+    caller: Caller
+    request: ReviewRequest
+    inline: Facts | None
+    _counted: tuple[tuple[str, CircuitSettings], ...] = field(default=(), init=False)
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.caller.tenant
+
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """First the decision; once that is known, the circuits of its recorded context."""
+        wanted = frozenset((self.request.id,))
+        try:
+            known = view.decision(self.request.id)
+        except LookupError:
+            return Needs(wanted)
+        if known is not None and known.reviewed is not None:
+            return Needs(wanted, self._amended_circuits(policy, known.reviewed))
+        facts = self._facts(policy, known)
+        if facts is None:
+            return Needs(wanted)
+        self._counted = tuple(found for found in policy.circuits.matching(facts) if found[1].mode is not Mode.OFF)
+        return Needs(wanted, {scope: CircuitNeed(settings, writes=True) for scope, settings in self._counted})
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
+        """Count a first review; answer a repeated one as before; refuse or amend one that contradicts it."""
+        known = view.decision(self.request.id)
+        if known is not None and known.reviewed is not None:
+            return self._again(known, known.reviewed, policy, view, now)
+        if known is None and self.inline is None:
+            return Decided(
+                DecisionNotFound(f"no decision `{self.request.id}`: check it first, or send its context as `decision`", self.request.id)
+            )
+        decision = known if known is not None else self._unchecked(policy, now)
+        return self._first(decision, known is None, policy, view, now)
+
+    def _facts(self, policy: Policy, known: Decision | None) -> Facts | None:
+        if known is not None:
+            return known.facts
+        return case_of(policy, self.inline).facts if self.inline is not None else None
+
+    def _unchecked(self, policy: Policy, now: int) -> Decision:
+        if self.inline is None:
+            raise LookupError("a review without a decision on record needs an inline one")
+        return Decision(
+            tenant=self.tenant,
+            id=self.request.id,
+            at=now,
+            status=Status.REVIEWED,
+            source=Source.REVIEWED,
+            facts=case_of(policy, self.inline).facts,
+            intervention=Intervention.ALLOW,
+            policy_version=policy.version,
+            principal=self.caller.principal,
+        )
+
+    def _first(self, decision: Decision, is_new: bool, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
+        by_itself = self.caller.own_agent == decision.facts.agent_id
+        attribution = self._attribution(policy, now)
+        moves: list[CircuitMove] = []
+        changes: list[Changed] = []
+        events: list[Event] = []
+        for scope, settings in self._counted if self._counts(policy, by_itself) else ():
+            before = view.circuit(scope)
+            entry = breaker.outcome_entry(
+                before, settings, decision.id, decision.facts.agent_id, self.request.review.outcome, self.request.review.severity, now
+            )
+            step = breaker.record(before, settings, view.past(scope), entry)
+            moves.append(_move(before, step.circuit))
+            changes.append(Changed(step.circuit, settings, step.entry))
+            events.extend(step_events(step, settings, attribution))
+        answer = ReviewAnswer(decision.id, self.request.review.outcome, now, tuple(moves), by_itself)
+        entries = tuple((change.circuit.scope, change.entry.seq) for change in changes if change.entry is not None)
+        reviewed = Reviewed(self.request.review, self.caller.principal, answer, entries)
+        after = replace(decision, status=Status.REVIEWED, reviewed=reviewed)
+        return Decided(
+            answer,
+            new_decision=after if is_new else None,
+            changed_decision=None if is_new else after,
+            circuits=tuple(changes),
+            events=(self._reviewed_event(answer, attribution), *self._bypass(decision, attribution), *events),
+        )
+
+    def _counts(self, policy: Policy, by_itself: bool) -> bool:
+        if not by_itself or policy.self_reported is SelfReported.COUNT:
+            return True
+        return policy.self_reported is SelfReported.FAILURES_ONLY and self.request.review.outcome is not Outcome.SUCCESS
+
+    def _again(self, known: Decision, reviewed: Reviewed, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
+        said, before = self.request.review, reviewed.review
+        if (said.outcome, said.severity) == (before.outcome, before.severity):
+            return Decided(replace(reviewed.answer, duplicate=True))
+        if not self.request.amend:
+            return Decided(Conflict(_contradiction(known.id, before), known.id))
+        return amend(Amendment(known, reviewed, said, self._attribution(policy, now)), policy, view)
+
+    def _amended_circuits(self, policy: Policy, reviewed: Reviewed) -> dict[str, CircuitNeed]:
+        if not self.request.amend:
+            return {}
+        circuits = ((scope, seq, policy.circuits.covering_text(scope)) for scope, seq in reviewed.entries)
+        return {scope: CircuitNeed(settings, writes=True, log_from=seq) for scope, seq, settings in circuits if settings is not None}
+
+    def _attribution(self, policy: Policy, now: int) -> Attribution:
+        return Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.request.id)
+
+    def _bypass(self, decision: Decision, attribution: Attribution) -> tuple[Event, ...]:
+        """The event that says somebody went on although the service had not let them."""
+        if decision.was_allowed:
+            return ()
+        data = {"status": decision.status.value, "agent": decision.facts.agent_id, "intervention": decision.intervention.label}
+        return (_event(EventType.ENFORCEMENT_BYPASSED, decision.id, attribution, data),)
+
+    def _reviewed_event(self, answer: ReviewAnswer, attribution: Attribution) -> Event:
+        said = self.request.review
+        data = {"outcome": said.outcome.value, "severity": said.severity.value, "self_reported": answer.self_reported}
+        return _event(EventType.DECISION_REVIEWED, answer.id, attribution, data)
+
+
+def _move(before: breaker.Circuit, after: breaker.Circuit) -> CircuitMove:
+    return CircuitMove(after.scope, before.state.value, after.state.value, after.window.failures)
+
+
+def _event(event_type: EventType, subject: str, attribution: Attribution, data: Mapping[str, Any]) -> Event:
+    return Event(event_type, attribution.tenant, subject, attribution.actor, attribution.at, attribution.policy_version, data)
+
+
+def _contradiction(decision_id: str, before: Review) -> str:
+    return (
+        f"decision `{decision_id}` was already reviewed as `{before.outcome.value}` with severity `{before.severity.value}`: "
+        "an operator can change that with `amend`"
+    )
