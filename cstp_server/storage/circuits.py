@@ -1,0 +1,81 @@
+"""Circuits and their log: rows <-> domain."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from cstp_server.domain.circuits import Circuit, Entry, EntryKind, Lease, State, Window
+from cstp_server.domain.decisions import Outcome
+
+Row = Mapping[str, Any]
+SNAPSHOT_EVERY = 256
+"""How many lines of a log lie between two snapshots, so that folding a circuit again need not begin at its first line."""
+
+
+def circuit_row(tenant: str, circuit: Circuit) -> dict[str, Any]:
+    """The row of a circuit."""
+    return {
+        "tenant": tenant,
+        "scope": circuit.scope,
+        "state": circuit.state.value,
+        "due_at": circuit.next_due(),
+        "archived_at": circuit.archived_at,
+        "data": circuit_text(circuit),
+    }
+
+
+def circuit_text(circuit: Circuit) -> str:
+    """A circuit as JSON text."""
+    return orjson.dumps(circuit).decode()
+
+
+def circuit_of(text: str) -> Circuit:
+    """The circuit that `circuit_text` wrote."""
+    data = orjson.loads(text)
+    return Circuit(
+        **{
+            **data,
+            "state": State(data["state"]),
+            "leases": tuple(Lease(**lease) for lease in data["leases"]),
+            "recent": tuple((decision_id, at) for decision_id, at in data["recent"]),
+            "window": Window(**data["window"]),
+        }
+    )
+
+
+def entry_row(tenant: str, scope: str, entry: Entry, after: Circuit) -> dict[str, Any]:
+    """The row of a line of the log, with the circuit after it now and then."""
+    return {
+        "tenant": tenant,
+        "scope": scope,
+        "seq": entry.seq,
+        "at": entry.at,
+        "kind": entry.kind.value,
+        "settings": entry.settings,
+        "decision_id": entry.decision_id,
+        "agent_id": entry.agent_id,
+        "outcome": entry.outcome.value if entry.outcome is not None else None,
+        "failed": entry.failed,
+        "weight": entry.weight,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "snapshot": circuit_text(after) if entry.seq % SNAPSHOT_EVERY == 0 else None,
+    }
+
+
+def entry_of(row: Any) -> Entry:
+    """The line of the log that `entry_row` wrote."""
+    return Entry(
+        seq=row.seq,
+        at=row.at,
+        kind=EntryKind(row.kind),
+        settings=row.settings,
+        decision_id=row.decision_id,
+        agent_id=row.agent_id,
+        outcome=Outcome(row.outcome) if row.outcome is not None else None,
+        failed=bool(row.failed),
+        weight=row.weight,
+        actor=row.actor,
+        reason=row.reason,
+    )

@@ -1,0 +1,258 @@
+"""The rows that a batch of use cases works on, read in the transaction that will write them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select, tuple_
+from sqlalchemy.dialects import postgresql
+
+from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, EntryKind, OnSuccess, Past, State
+from cstp_server.domain.decisions import Decision
+from cstp_server.policy.settings_codec import circuit_settings_from_json
+from cstp_server.services.ports import CircuitLog, CircuitNeed, Needs
+from cstp_server.storage import tables
+from cstp_server.storage.circuits import circuit_of, circuit_row, entry_of
+from cstp_server.storage.decisions import decision_of
+from cstp_server.storage.engine import is_sqlite
+
+Key = tuple[str, str]
+"""A tenant, and an id or a scope in it."""
+_LOOKAHEAD_PARTS = 64
+_LOOKAHEAD_MS = 250
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Everything that was read, with the changes of the use cases carried out so far."""
+
+    decisions: dict[Key, Decision | None] = field(default_factory=dict)
+    circuits: dict[Key, Circuit] = field(default_factory=dict)
+    pasts: dict[Key, Past] = field(default_factory=dict)
+    logs: dict[Key, CircuitLog] = field(default_factory=dict)
+    locked: set[Key] = field(default_factory=set)
+
+
+class TenantView:
+    """What one tenant's use case may see of it (`services.ports.View`)."""
+
+    __slots__ = ("_loaded", "_tenant")
+
+    def __init__(self, loaded: Loaded, tenant: str) -> None:
+        self._loaded = loaded
+        self._tenant = tenant
+
+    def decision(self, id: str) -> Decision | None:
+        """The decision of that id, none when there is none. `LookupError` when it was not asked for."""
+        return self._loaded.decisions[self._tenant, id]
+
+    def circuit(self, scope: str) -> Circuit:
+        """The circuit of that scope."""
+        return self._loaded.circuits[self._tenant, scope]
+
+    def past(self, scope: str) -> Past:
+        """The outcomes that may leave the circuit's window in this transaction."""
+        return self._loaded.pasts[self._tenant, scope]
+
+    def log(self, scope: str) -> CircuitLog:
+        """The log that `log_from` asked for."""
+        return self._loaded.logs[self._tenant, scope]
+
+
+class CircuitCache:
+    """Decoded circuits by the text of their row, so that an unchanged row is not decoded again."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._circuits: dict[Key, tuple[str, Circuit]] = {}
+
+    def decode(self, key: Key, text: str) -> Circuit:
+        """The circuit of that text."""
+        known = self._circuits.get(key)
+        if known is not None and known[0] == text:
+            return known[1]
+        circuit = circuit_of(text)
+        if len(self._circuits) >= self._size:
+            self._circuits.clear()
+        self._circuits[key] = (text, circuit)
+        return circuit
+
+
+class Loader:
+    """Reads what is needed and not there yet, one select a table."""
+
+    def __init__(self, connection: Connection, cache: CircuitCache, batch_size: int) -> None:
+        self.connection = connection
+        self._cache = cache
+        self._batch_size = batch_size
+        self.loaded = Loaded()
+
+    def missing_rows(self, tenant: str, needs: Needs) -> bool:
+        """Whether a decision or a circuit of these needs has not been read."""
+        loaded = self.loaded
+        if any((tenant, id) not in loaded.decisions for id in needs.decisions):
+            return True
+        return any((tenant, scope) not in loaded.circuits for scope in needs.circuits)
+
+    def missing(self, tenant: str, needs: Needs) -> bool:
+        """Whether anything of these needs has not been read."""
+        if self.missing_rows(tenant, needs):
+            return True
+        return any(_is_missing(self.loaded, (tenant, scope), need) for scope, need in needs.circuits.items())
+
+    def load_rows(self, wanted: Iterable[tuple[str, Needs]]) -> None:
+        """Read decisions and circuits, and lock what may change. Times do not matter yet."""
+        decisions: set[Key] = set()
+        circuits: dict[Key, CircuitNeed] = {}
+        for tenant, needs in wanted:
+            decisions.update((tenant, id) for id in needs.decisions)
+            for scope, need in needs.circuits.items():
+                key = (tenant, scope)
+                known = circuits.get(key)
+                if known is None or (need.writes and not known.writes):
+                    circuits[key] = need
+        self._load_decisions(decisions - self.loaded.decisions.keys())
+        self._load_circuits(circuits)
+
+    def read_rows(self, wanted: Iterable[tuple[str, Needs]]) -> None:
+        """Read circuits without a thought of changing them."""
+        self._read_circuits({(tenant, scope) for tenant, needs in wanted for scope in needs.circuits})
+
+    def load_pasts(self, wanted: Iterable[tuple[str, Needs]], now: int) -> None:
+        """Read the outcomes that leave a window by `now`."""
+        for tenant, needs in wanted:
+            for scope, need in needs.circuits.items():
+                key = (tenant, scope)
+                if key not in self.loaded.pasts and (need.writes or self.loaded.circuits[key].state is not State.CLOSED):
+                    self.loaded.pasts[key] = self.past(key, need.settings, now)
+
+    def load_logs(self, wanted: Iterable[tuple[str, Needs]]) -> None:
+        """Read the logs that are to be folded again; what was appended to them must have been written."""
+        for tenant, needs in wanted:
+            for scope, need in needs.circuits.items():
+                if need.log_from is not None:
+                    self.loaded.logs[tenant, scope] = self._log((tenant, scope), need.log_from)
+
+    def forget_past(self, key: Key) -> None:
+        """After a log was rewritten: what was read of it is no longer so."""
+        self.loaded.pasts.pop(key, None)
+        self.loaded.logs.pop(key, None)
+
+    def _load_decisions(self, keys: set[Key]) -> None:
+        if not keys:
+            return
+        table = tables.decisions
+        query = select(table).where(tuple_(table.c.tenant, table.c.id).in_(bindparam("keys", expanding=True)))
+        if not is_sqlite(self.connection):
+            query = query.order_by(table.c.tenant, table.c.id).with_for_update()
+        for row in self.connection.execute(query, {"keys": sorted(keys)}):
+            self.loaded.decisions[row.tenant, row.id] = decision_of(row)
+        for key in keys:
+            self.loaded.decisions.setdefault(key, None)
+
+    def _load_circuits(self, wanted: Mapping[Key, CircuitNeed]) -> None:
+        loaded = self.loaded
+        unread = {key for key in wanted if key not in loaded.circuits}
+        self._read_circuits(unread)
+        if is_sqlite(self.connection):
+            return
+        changing = {key for key, need in wanted.items() if need.writes or loaded.circuits[key].state is not State.CLOSED} - loaded.locked
+        if changing:
+            self._lock_circuits(changing)
+
+    def _read_circuits(self, keys: set[Key]) -> None:
+        if not keys:
+            return
+        for row in self.connection.execute(_CIRCUITS, {"keys": list(keys)}):
+            key = (row.tenant, row.scope)
+            self.loaded.circuits[key] = self._cache.decode(key, row.data)
+        for key in keys:
+            if key not in self.loaded.circuits:
+                self.loaded.circuits[key] = Circuit(key[1])
+
+    def _lock_circuits(self, keys: set[Key]) -> None:
+        """Rows are locked in one order everywhere, and re-read: another process may have moved them since."""
+        ordered = sorted(keys)
+        fresh = [circuit_row(tenant, Circuit(scope)) for tenant, scope in ordered]
+        self.connection.execute(postgresql.insert(tables.circuits).on_conflict_do_nothing(), fresh)
+        query = _CIRCUITS.order_by(tables.circuits.c.tenant, tables.circuits.c.scope).with_for_update()
+        for row in self.connection.execute(query, {"keys": ordered}):
+            key = (row.tenant, row.scope)
+            self.loaded.circuits[key] = self._cache.decode(key, row.data)
+        self.loaded.locked.update(keys)
+
+    def past(self, key: Key, settings: CircuitSettings, now: int) -> Past:
+        """The outcomes that leave the circuit's window by `now`."""
+        window = self.loaded.circuits[key].window
+        if not window.reviewed:
+            return Past()
+        cutoff = now - settings.window_ms
+        horizon, gone = window.oldest_at - 1, list[Entry]()
+        if window.oldest_at <= cutoff:
+            horizon = cutoff + max(1, min(settings.window_ms // _LOOKAHEAD_PARTS, _LOOKAHEAD_MS))
+            gone = self._entries(_outcomes(key, window.tail).where(tables.circuit_log.c.at <= horizon))
+        failures, more = self._held_failures(key, settings, gone, cutoff)
+        return Past(gone, failures, horizon=horizon, more_failures=more)
+
+    def _held_failures(self, key: Key, settings: CircuitSettings, gone: list[Entry], cutoff: int) -> tuple[list[Entry], bool]:
+        """The failures that successes in this batch may take off: no more than the batch has calls."""
+        window = self.loaded.circuits[key].window
+        if settings.on_success is not OnSuccess.DECREMENT or not window.failures:
+            return [], bool(window.failures)
+        leaving = [entry for entry in gone if entry.at <= cutoff]
+        head = max(window.head, leaving[-1].seq) if leaving else window.head
+        failures = self._entries(_outcomes(key, head).where(tables.circuit_log.c.failed).limit(self._batch_size))
+        return failures, len(failures) == self._batch_size
+
+    def _log(self, key: Key, seq: int) -> CircuitLog:
+        """The log from the last snapshot before `seq` on, or from its first line."""
+        start = self._snapshot_before(key, seq)
+        log = tables.circuit_log
+        entries = self._entries(_lines(key).where(log.c.seq > start.seq))
+        window = start.window
+        before = self._entries(_outcomes(key, window.tail).where(log.c.seq <= start.seq)) if window.reviewed else []
+        failures = self._entries(_outcomes(key, window.head).where(log.c.seq <= start.seq, log.c.failed)) if window.failures else []
+        return CircuitLog(start, Past(before, failures), entries, self._settings({entry.settings for entry in entries}))
+
+    def _snapshot_before(self, key: Key, seq: int) -> Circuit:
+        log = tables.circuit_log
+        query = (
+            select(log.c.snapshot)
+            .where(log.c.tenant == key[0], log.c.scope == key[1], log.c.seq < seq, log.c.snapshot.is_not(None))
+            .order_by(log.c.seq.desc())
+            .limit(1)
+        )
+        text = self.connection.execute(query).scalar_one_or_none()
+        return circuit_of(text) if text is not None else Circuit(key[1])
+
+    def _settings(self, keys: set[str]) -> dict[str, CircuitSettings]:
+        table = tables.circuit_settings
+        rows = self.connection.execute(select(table).where(table.c.key.in_(sorted(keys))))
+        return {row.key: circuit_settings_from_json(row.data) for row in rows}
+
+    def _entries(self, query: Select[Any]) -> list[Entry]:
+        return [entry_of(row) for row in self.connection.execute(query)]
+
+
+_CIRCUITS = select(tables.circuits.c.tenant, tables.circuits.c.scope, tables.circuits.c.data).where(
+    tuple_(tables.circuits.c.tenant, tables.circuits.c.scope).in_(bindparam("keys", expanding=True))
+)
+
+
+def _is_missing(loaded: Loaded, key: Key, need: CircuitNeed) -> bool:
+    circuit = loaded.circuits.get(key)
+    if circuit is None:
+        return True
+    if need.log_from is not None and key not in loaded.logs:
+        return True
+    return (need.writes or circuit.state is not State.CLOSED) and key not in loaded.pasts
+
+
+def _lines(key: Key) -> Select[Any]:
+    log = tables.circuit_log
+    return select(log).where(log.c.tenant == key[0], log.c.scope == key[1]).order_by(log.c.seq)
+
+
+def _outcomes(key: Key, after: int) -> Select[Any]:
+    log = tables.circuit_log
+    return _lines(key).where(log.c.seq > after, log.c.kind == EntryKind.OUTCOME.value)

@@ -1,0 +1,88 @@
+"""What the worker asks of the store: circuits that are due, versions that moved, rows past their retention."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, select, tuple_
+
+from cstp_server.clock import Clock
+from cstp_server.storage import tables
+from cstp_server.storage.circuits import circuit_of
+from cstp_server.storage.engine import current_time
+from cstp_server.storage.loading import Key
+
+DUE_AT_ONCE = 500
+PRUNED_AT_ONCE = 500
+
+
+def due_circuits(connection: Connection, clock: Clock) -> Sequence[Key]:
+    """Tenant and scope of circuits that time has moved since they were stored, the longest due first."""
+    table = tables.circuits
+    now = current_time(connection, clock)
+    query = (
+        select(table.c.tenant, table.c.scope)
+        .where(table.c.due_at.is_not(None), table.c.due_at <= now, table.c.archived_at.is_(None))
+        .order_by(table.c.due_at)
+        .limit(DUE_AT_ONCE)
+    )
+    return [(row.tenant, row.scope) for row in connection.execute(query)]
+
+
+def all_circuits(connection: Connection, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
+    """Every circuit of every tenant, archived ones too, in order, with whether it is archived."""
+    table = tables.circuits
+    query: Select[Any] = select(table.c.tenant, table.c.scope, table.c.archived_at).order_by(table.c.tenant, table.c.scope).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(table.c.tenant, table.c.scope) > tuple_(*after))
+    return [((row.tenant, row.scope), row.archived_at is not None) for row in connection.execute(query)]
+
+
+def state_counts(connection: Connection) -> dict[str, int]:
+    """How many circuits in use are in each state."""
+    table = tables.circuits
+    query = select(table.c.state, func.count()).where(table.c.archived_at.is_(None)).group_by(table.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def versions(connection: Connection) -> dict[str, int]:
+    """The counters that processes watch."""
+    return {row.name: row.value for row in connection.execute(select(tables.versions))}
+
+
+def tenants(connection: Connection) -> Sequence[str]:
+    """Every tenant that has decisions; one index look-up each."""
+    tenant, found, last = tables.decisions.c.tenant, list[str](), ""
+    while (following := connection.execute(select(func.min(tenant)).where(tenant > last)).scalar()) is not None:
+        found.append(following)
+        last = following
+    return found
+
+
+def prune_decisions(connection: Connection, tenant: str, before: int) -> int:
+    """Delete a small batch of a tenant's oldest decisions; how many."""
+    table = tables.decisions
+    of_tenant = table.c.tenant == tenant
+    oldest = select(table.c.id).where(of_tenant, table.c.at < before).order_by(table.c.at, table.c.id).limit(PRUNED_AT_ONCE)
+    found = [row.id for row in connection.execute(oldest)]
+    if found:
+        connection.execute(delete(table).where(of_tenant, table.c.id.in_(found)))
+    return len(found)
+
+
+def prune_log(connection: Connection, before: int, key: Key) -> int:
+    """Delete a small batch of a circuit's oldest lines that no window and no later folding needs; how many.
+
+    What is kept begins at the last snapshot before `before`, and at whatever that snapshot's window still holds.
+    """
+    log, (tenant, scope) = tables.circuit_log, key
+    of_circuit = (log.c.tenant == tenant, log.c.scope == scope)
+    snapshot = select(log.c.snapshot).where(*of_circuit, log.c.at < before, log.c.snapshot.is_not(None)).order_by(log.c.seq.desc()).limit(1)
+    text = connection.execute(snapshot).scalar_one_or_none()
+    if text is None:
+        return 0
+    window = circuit_of(text).window
+    oldest = select(log.c.seq).where(*of_circuit, log.c.seq <= min(window.tail, window.head)).order_by(log.c.seq).limit(PRUNED_AT_ONCE)
+    found = [row.seq for row in connection.execute(oldest)]
+    if found:
+        connection.execute(delete(log).where(*of_circuit, log.c.seq.in_(found)))
+    return len(found)

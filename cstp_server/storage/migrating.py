@@ -1,0 +1,52 @@
+"""The schema's history, from wherever the migrations are installed."""
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+
+from cstp_server.storage.engine import passing_engine
+
+_PACKAGED = Path(__file__).resolve().parents[1] / "migrations"
+_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
+
+
+def upgrade(url: URL) -> str:
+    """Bring the schema to its head, in one transaction; the revision reached."""
+    config = _config()
+    engine = passing_engine(url)
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return head()
+
+
+def current(url: URL) -> str | None:
+    """The revision that the database is at; none when it has no schema yet."""
+    with passing_engine(url).connect() as connection, connection.begin():
+        return revision_of(connection)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the database at the other end; none when it has no schema yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@cache
+def head() -> str:
+    """The newest revision that this version of the service knows."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise LookupError("there are no migrations")
+    return revision
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT).replace("%", "%%"))
+    return config

@@ -1,0 +1,163 @@
+"""Reads that change nothing: on connections of their own, waiting for no writer (`services.ports.Reader`)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, Select, and_, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from cstp_server.clock import Clock
+from cstp_server.domain import circuits as breaker
+from cstp_server.domain.circuits import Circuit, CircuitSettings
+from cstp_server.domain.decisions import Decision
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.refusals import StoreUnavailable
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, Needs
+from cstp_server.storage import tables
+from cstp_server.storage.circuits import circuit_of
+from cstp_server.storage.decisions import decision_of
+from cstp_server.storage.engine import current_time
+from cstp_server.storage.events import event_of
+from cstp_server.storage.loading import CircuitCache, Loader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+CONNECTIONS = 4
+_TRANSITIONS = tuple(
+    event_type.value
+    for event_type in (
+        EventType.CIRCUIT_OPENED,
+        EventType.CIRCUIT_HALF_OPENED,
+        EventType.CIRCUIT_CLOSED,
+        EventType.CIRCUIT_FORCED,
+        EventType.CIRCUIT_CLEARED,
+        EventType.CIRCUIT_AMENDED,
+        EventType.CIRCUIT_ARCHIVED,
+    )
+)
+
+
+class ReadThreads:
+    """A few threads that read, each call on a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reader")
+
+    async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work(connection, …)` returns. Raises `StoreUnavailable` when the database does not answer."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._read(work, *args, **kwargs))
+
+    def stop(self) -> None:
+        """Wait for what is being read."""
+        self._threads.shutdown()
+
+    def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                return work(connection, *args, **kwargs)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable from error
+
+
+class SqlReader:
+    """Reads of decisions and circuits."""
+
+    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
+        self._threads = threads
+        self._clock = clock
+
+    async def decision(self, tenant: str, id: str) -> Decision | None:
+        """One decision."""
+        return await self._threads.read(_decision, tenant, id)
+
+    async def decisions(self, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+        """Decisions that match, newest first."""
+        return await self._threads.read(_decisions, tenant, query)
+
+    async def circuit(self, tenant: str, scope: str, settings: CircuitSettings) -> CircuitRow:
+        """One circuit, as time has left it."""
+        return await self._threads.read(_circuit, tenant, scope, settings, self._clock)
+
+    async def circuits(self, tenant: str, policy: Policy, *, after: str | None, prefix: str | None, limit: int) -> Sequence[CircuitRow]:
+        """Stored circuits that the policy covers, by scope."""
+        return await self._threads.read(_circuits, tenant, policy, after, prefix, limit, self._clock)
+
+    async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
+        """The circuit's transitions, newest first."""
+        return await self._threads.read(_transitions, tenant, scope, limit)
+
+
+def _decision(connection: Connection, tenant: str, id: str) -> Decision | None:
+    table = tables.decisions
+    row = connection.execute(select(table).where(table.c.tenant == tenant, table.c.id == id)).one_or_none()
+    return decision_of(row) if row is not None else None
+
+
+def _decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+    table = tables.decisions
+    found = select(table).where(table.c.tenant == tenant)
+    equal = {"status": query.status, "agent_id": query.agent, "category": query.category, "outcome": query.outcome}
+    for name, value in equal.items():
+        if value is not None:
+            found = found.where(table.c[name] == str(value))
+    if query.since is not None:
+        found = found.where(table.c.at >= query.since)
+    if query.before is not None:
+        at, id = query.before
+        found = found.where(or_(table.c.at < at, and_(table.c.at == at, table.c.id < id)))
+    rows = connection.execute(found.order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit))
+    return [decision_of(row) for row in rows]
+
+
+def _circuit(connection: Connection, tenant: str, scope: str, settings: CircuitSettings, clock: Clock) -> CircuitRow:
+    now = current_time(connection, clock)
+    loader = Loader(connection, CircuitCache(), 1)
+    loader.read_rows([(tenant, Needs(circuits={scope: CircuitNeed(settings)}))])
+    key = (tenant, scope)
+    circuit = loader.loaded.circuits[key]
+    return CircuitRow(breaker.advance(circuit, settings, loader.past(key, settings, now), now).circuit, now)
+
+
+def _circuits(
+    connection: Connection, tenant: str, policy: Policy, after: str | None, prefix: str | None, limit: int, clock: Clock
+) -> Sequence[CircuitRow]:
+    now = current_time(connection, clock)
+    found: list[CircuitRow] = []
+    while len(found) < limit:
+        page = _stored(connection, tenant, after, prefix, limit)
+        for circuit in page:
+            settings = policy.circuits.covering_text(circuit.scope)
+            if settings is not None:
+                loader = Loader(connection, CircuitCache(), 1)
+                loader.loaded.circuits[tenant, circuit.scope] = circuit
+                past = loader.past((tenant, circuit.scope), settings, now)
+                found.append(CircuitRow(breaker.advance(circuit, settings, past, now).circuit, now))
+        if len(page) < limit:
+            break
+        after = page[-1].scope
+    return found[:limit]
+
+
+def _stored(connection: Connection, tenant: str, after: str | None, prefix: str | None, limit: int) -> Sequence[Circuit]:
+    table = tables.circuits
+    query: Select[Any] = select(table.c.data).where(table.c.tenant == tenant, table.c.archived_at.is_(None))
+    if after is not None:
+        query = query.where(table.c.scope > after)
+    if prefix:
+        query = query.where(table.c.scope.startswith(prefix, autoescape=True))
+    return [circuit_of(row.data) for row in connection.execute(query.order_by(table.c.scope).limit(limit))]
+
+
+def _transitions(connection: Connection, tenant: str, scope: str, limit: int) -> Sequence[Event]:
+    table = tables.events
+    query = (
+        select(table)
+        .where(table.c.tenant == tenant, table.c.subject == scope, table.c.type.in_(_TRANSITIONS))
+        .order_by(table.c.id.desc())
+        .limit(limit)
+    )
+    return [event_of(row) for row in connection.execute(query)]

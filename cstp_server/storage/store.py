@@ -1,0 +1,78 @@
+"""The whole store of one process: who writes, who reads, who knows the tokens, and what keeps it in order."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy.engine import URL
+
+from cstp_server.clock import Clock
+from cstp_server.domain.refusals import StoreUnavailable
+from cstp_server.policy.compiled import Policy
+from cstp_server.storage import maintenance, migrating
+from cstp_server.storage.engine import passing_engine, reading_engine, writing_engine
+from cstp_server.storage.loading import Key
+from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
+from cstp_server.storage.tokens import Tokens
+from cstp_server.storage.transactor import BatchTransactor, Gauges, Limits
+
+
+class Store:
+    """Everything that a server process needs of its database."""
+
+    def __init__(self, url: URL, policy: Callable[[], Policy], clock: Clock, gauges: Gauges, limits: Limits) -> None:
+        self._url = url
+        self._clock = clock
+        self._writing = writing_engine(url)
+        self._reading = reading_engine(url, CONNECTIONS)
+        self._threads = ReadThreads(self._reading)
+        self._pruning = ReadThreads(passing_engine(url))
+        self.reader = SqlReader(self._threads, clock)
+        self.tokens = Tokens(self._threads, clock)
+        self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits)
+
+    def start(self) -> None:
+        """Begin to carry out calls."""
+        self.transactor.start()
+
+    def stop(self) -> None:
+        """Carry out what waits, then let go of every connection."""
+        self.transactor.stop()
+        self._pruning.stop()
+        self._threads.stop()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    async def report(self) -> Mapping[str, bool]:
+        """Whether the store answers, and whether its schema is the newest."""
+        try:
+            revision = await self._threads.read(migrating.revision_of)
+        except StoreUnavailable:
+            return {"store": False, "migrations": False}
+        return {"store": True, "migrations": revision == migrating.head()}
+
+    async def due_circuits(self) -> Sequence[Key]:
+        """Circuits that time has moved since they were stored."""
+        return await self._threads.read(maintenance.due_circuits, self._clock)
+
+    async def versions(self) -> Mapping[str, int]:
+        """The counters that every process watches."""
+        return await self._threads.read(maintenance.versions)
+
+    async def all_circuits(self, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
+        """Every circuit of every tenant, with whether it is archived, from the one after `after` on."""
+        return await self._threads.read(maintenance.all_circuits, after, limit)
+
+    async def state_counts(self) -> Mapping[str, int]:
+        """How many circuits in use are in each state."""
+        return await self._threads.read(maintenance.state_counts)
+
+    async def tenants(self) -> Sequence[str]:
+        """Every tenant that has decisions."""
+        return await self._threads.read(maintenance.tenants)
+
+    async def prune_decisions(self, tenant: str, before: int) -> int:
+        """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""
+        return await self._pruning.read(maintenance.prune_decisions, tenant, before)
+
+    async def prune_log(self, before: int, key: Key) -> int:
+        """Delete a small batch of a circuit's log from before `before` that nothing needs any more; how many."""
+        return await self._pruning.read(maintenance.prune_log, before, key)

@@ -1,0 +1,146 @@
+"""The tables. Every row has a tenant; every key begins with it.
+
+Times are milliseconds since the epoch. Documents that are never searched in are JSON text: both databases then run the same code.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+KEY = String().with_variant(String(collation="C"), "postgresql")
+"""A text that is compared and sorted by its code points, the same on every database."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("id", KEY, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("status", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("intervention", String, nullable=False),
+    Column("agent_id", KEY, nullable=False),
+    Column("category", KEY),
+    Column("outcome", String),
+    Column("principal", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("digest", String),
+    Column("facts", Text, nullable=False),
+    Column("answer", Text),
+    Column("reviewed", Text),
+    PrimaryKeyConstraint("tenant", "id"),
+)
+Index("ix_decisions_newest", decisions.c.tenant, decisions.c.at, decisions.c.id)
+Index("ix_decisions_by_agent", decisions.c.tenant, decisions.c.agent_id, decisions.c.at, decisions.c.id)
+
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("scope", KEY, nullable=False),
+    Column("state", String, nullable=False),
+    Column("due_at", BigInteger, comment="when time alone will next move it"),
+    Column("archived_at", BigInteger),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "scope"),
+)
+Index("ix_circuits_due", circuits.c.due_at, sqlite_where=circuits.c.due_at.is_not(None), postgresql_where=circuits.c.due_at.is_not(None))
+
+circuit_log = Table(
+    "circuit_log",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("scope", KEY, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("settings", String, nullable=False),
+    Column("decision_id", KEY),
+    Column("agent_id", KEY),
+    Column("outcome", String),
+    Column("failed", Boolean, nullable=False),
+    Column("weight", BigInteger, nullable=False, comment="millionths"),
+    Column("actor", String),
+    Column("reason", Text),
+    Column("snapshot", Text, comment="the circuit after this line, now and then"),
+    PrimaryKeyConstraint("tenant", "scope", "seq"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_circuit_log_failures",
+    circuit_log.c.tenant,
+    circuit_log.c.scope,
+    circuit_log.c.seq,
+    sqlite_where=text("failed"),
+    postgresql_where=text("failed"),
+)
+
+circuit_settings = Table(
+    "circuit_settings",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("data", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("tenant", KEY, nullable=False),
+    Column("type", String, nullable=False),
+    Column("subject", KEY, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("chain", KEY, comment="the writer whose chain this event is part of"),
+    Column("position", BigInteger, comment="its place in that chain, from 1"),
+    Column("previous_hash", LargeBinary),
+    Column("hash", LargeBinary),
+    UniqueConstraint("chain", "position"),
+)
+Index("ix_events_subject", events.c.tenant, events.c.subject, events.c.id)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", KEY, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("roles", String, nullable=False),
+    Column("tenant", KEY, nullable=False),
+    Column("agent_id", KEY),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+Index(
+    "ix_tokens_name", tokens.c.name, unique=True, sqlite_where=tokens.c.revoked_at.is_(None), postgresql_where=tokens.c.revoked_at.is_(None)
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
