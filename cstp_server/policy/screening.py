@@ -1,0 +1,54 @@
+"""Screens: one condition that is false only where none of many would say anything.
+
+CEL's `||` is false only when both sides are; an error on one side stays an error unless the other side is true. So a screen that is
+false has seen every condition, and none held or failed. Anything else sends the action to the rules one by one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from cstp_server.domain.expressions import Predicate
+from cstp_server.domain.findings import Intervention, Mode
+from cstp_server.domain.guardrails import Guardrail, RuleGroup
+from cstp_server.policy.cel import BadExpression, compile_predicate
+from cstp_server.policy.compiled import ClassificationRule
+
+_GROUP = 32
+_PLAIN_PATH = re.compile(r"action\.(context|parameters)\.[A-Za-z_][A-Za-z0-9_]*")
+
+
+def rule_groups(rules: Iterable[Guardrail]) -> tuple[RuleGroup, ...]:
+    """The rules that may have findings, in their order, in groups that are screened as one."""
+    speaking = [rule for rule in rules if rule.mode is not Mode.OFF and rule.action is not Intervention.ALLOW]
+    return tuple(RuleGroup(tuple(group), _screen([_condition(rule) for rule in group])) for group in _groups(speaking))
+
+
+def classification_screen(rules: Sequence[ClassificationRule]) -> Predicate | None:
+    """The screen before all classification rules."""
+    return _screen([rule.when.source for rule in rules]) if 0 < len(rules) <= _GROUP else None
+
+
+def _condition(rule: Guardrail) -> str:
+    """Where this is false, the rule has no finding: its condition does not hold, or all that it requires is true."""
+    matched = _enclosed(rule.when.source) if rule.when is not None else "true"
+    if not rule.requires or not all(_PLAIN_PATH.fullmatch(path) for path in rule.requires):
+        return matched
+    missing = " || ".join(f"{path} != true" for path in rule.requires)
+    return f"{matched} && ({missing})"
+
+
+def _screen(conditions: Sequence[str]) -> Predicate | None:
+    try:
+        return compile_predicate(" || ".join(_enclosed(condition) for condition in conditions))
+    except BadExpression:  # too long together, though each is good: the rules are then looked at one by one
+        return None
+
+
+def _enclosed(condition: str) -> str:
+    """In parentheses that a comment at the end cannot swallow."""
+    return f"({condition}\n)"
+
+
+def _groups(rules: Sequence[Guardrail]) -> Iterator[Sequence[Guardrail]]:
+    for start in range(0, len(rules), _GROUP):
+        yield rules[start : start + _GROUP]
