@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-from ulid import ULID
+from ulid_transform import ulid_now
 
 
 class Clock(Protocol):
@@ -32,9 +32,4 @@ class SystemClock:
 
 def new_id(prefix: str) -> str:
     """A new id that sorts by its time of creation: the prefix, an underscore, a ULID."""
-    return f"{prefix}_{ULID()}"
-
-
-def ticks() -> float:
-    """Seconds on a clock that only runs forward, for measuring durations."""
-    return time.perf_counter()
+    return f"{prefix}_{ulid_now()}"

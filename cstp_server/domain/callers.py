@@ -42,7 +42,7 @@ class Caller:
 
     def may(self, *allowed: Role) -> bool:
         """Whether any of the caller's roles, or of those they contain, is among `allowed`."""
-        return any(role in self.roles for role in allowed)
+        return not self.roles.isdisjoint(allowed)
 
     @property
     def own_agent(self) -> str | None:

@@ -99,7 +99,7 @@ def keys_of(facts: Facts) -> list[tuple[str, str | None]]:
         keys.append((f"category:{facts.category}", "category:*"))
     keys.append(_STAKES[facts.stakes])
     keys.append((f"agent:{facts.agent_id}", "agent:*"))
-    keys.extend((f"tag:{tag}", "tag:*") for tag in facts.tags)
+    keys.extend((f"tag:{tag}", "tag:*") for tag in facts.tags if tag)
     if facts.user_id is not None:
         keys.append((f"user:{facts.user_id}/{facts.user_domain}", "user:*"))
     return keys

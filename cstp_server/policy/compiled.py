@@ -75,7 +75,7 @@ class Policy:
     """Everything that the guards need. `version` is `sha256:` and the hash of the policy's canonical form.
 
     `rule_groups` are the guardrails that are not off, behind screens that let most actions pass at the price of one condition;
-    where `classification_screen` is false, no classification rule matches.
+    where `screen` is false for what was declared, neither a classification rule nor a guardrail has anything to say.
     """
 
     version: str
@@ -83,7 +83,7 @@ class Policy:
     guardrails: tuple[Guardrail, ...] = ()
     rule_groups: tuple[RuleGroup, ...] = ()
     classification: tuple[ClassificationRule, ...] = ()
-    classification_screen: Predicate | None = None
+    screen: Predicate | None = None
     self_reported: SelfReported = SelfReported.COUNT
     time_zone: tzinfo = _UTC
     retention_days: int | None = None

@@ -18,7 +18,7 @@ from cstp_server.policy.compiled import CircuitPolicies, ClassificationRule, Pol
 from cstp_server.policy.flat import FlatForm, condition_of, path_of, requirement_of, scope_condition
 from cstp_server.policy.guardrail_models import GuardrailModel
 from cstp_server.policy.models import ClassificationModel, PolicyModel
-from cstp_server.policy.screening import classification_screen, rule_groups
+from cstp_server.policy.screening import rule_groups, screen_of
 from cstp_server.policy.settings_codec import circuit_settings_to_json, keyed
 
 _VERBS = {
@@ -43,7 +43,7 @@ def compile_policy(model: PolicyModel) -> Policy:
         guardrails=guardrails,
         rule_groups=rule_groups(guardrails),
         classification=classification,
-        classification_screen=classification_screen(classification),
+        screen=screen_of(classification, guardrails),
         self_reported=model.reviews.self_reported,
         time_zone=ZoneInfo(model.time_zone),
         retention_days=model.retention.decisions_days,

@@ -19,13 +19,18 @@ _PLAIN_PATH = re.compile(r"action\.(context|parameters)\.[A-Za-z_][A-Za-z0-9_]*"
 
 def rule_groups(rules: Iterable[Guardrail]) -> tuple[RuleGroup, ...]:
     """The rules that may have findings, in their order, in groups that are screened as one."""
-    speaking = [rule for rule in rules if rule.mode is not Mode.OFF and rule.action is not Intervention.ALLOW]
+    speaking = [rule for rule in rules if _speaks(rule)]
     return tuple(RuleGroup(tuple(group), _screen([_condition(rule) for rule in group])) for group in _groups(speaking))
 
 
-def classification_screen(rules: Sequence[ClassificationRule]) -> Predicate | None:
-    """The screen before all classification rules."""
-    return _screen([rule.when.source for rule in rules]) if 0 < len(rules) <= _GROUP else None
+def screen_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail]) -> Predicate | None:
+    """The screen before all classification rules and guardrails; none where there are too many for one."""
+    conditions = [rule.when.source for rule in classification] + [_condition(rule) for rule in guardrails if _speaks(rule)]
+    return _screen(conditions) if 0 < len(conditions) <= _GROUP else None
+
+
+def _speaks(rule: Guardrail) -> bool:
+    return rule.mode is not Mode.OFF and rule.action is not Intervention.ALLOW
 
 
 def _condition(rule: Guardrail) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuit_events import Attribution, amended_event
+from cstp_server.domain.circuit_events import Attribution, amended_event, step_events
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
@@ -21,7 +21,10 @@ class Amendment:
 
 
 def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAnswer]:
-    """State as if the amended outcome had been the first one; a circuit that only the amended failure had tripped closes again."""
+    """State as if the amended outcome had been the first one; a circuit that only the amended failure had tripped closes again.
+
+    Time passes first, on both sides: what a cooldown has done since is not the amendment's doing.
+    """
     moves: list[CircuitMove] = []
     changes: list[Changed] = []
     events: list[Event] = [_amended(amendment)]
@@ -30,9 +33,11 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
         settings = policy.circuits.covering_text(scope)
         if settings is None:
             continue
-        before = view.circuit(scope)
-        entry, after = _folded_again(view.log(scope), seq, amendment.review)
-        after = replace(after, archived_at=before.archived_at)
+        passed = breaker.advance(view.circuit(scope), settings, view.past(scope), attribution.at)
+        before, log = passed.circuit, view.log(scope)
+        entry, again = _folded_again(log, seq, amendment.review)
+        after = replace(breaker.advance(again, settings, log.past, attribution.at).circuit, archived_at=before.archived_at)
+        events.extend(step_events(passed, settings, attribution))
         moves.append(CircuitMove(scope, before.state.value, after.state.value, after.window.failures))
         changes.append(Changed(after, settings, amended=entry))
         if after.state is not before.state:

@@ -12,7 +12,7 @@ from cstp_server.domain.circuits import Circuit, State
 from cstp_server.domain.decisions import Answer, Decision, Probe, Remedy, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import Verdict
+from cstp_server.domain.findings import CLEAN, Verdict
 from cstp_server.domain.refusals import Conflict, Refusal
 from cstp_server.domain.remedies import find_remedies
 from cstp_server.policy.compiled import Policy
@@ -27,7 +27,7 @@ async def check(transactor: Transactor, caller: Caller, request: CheckRequest) -
     agent_id = agent_of(caller, request.agent_named)
     if isinstance(agent_id, Refusal):
         return agent_id
-    facts = replace(request.facts, agent_id=agent_id)
+    facts = request.facts if request.facts.agent_id == agent_id else replace(request.facts, agent_id=agent_id)
     decision_id = request.decision_id if request.decision_id is not None else new_id("dec")
     return await transactor.run(Check(caller, request, facts, decision_id))
 
@@ -62,7 +62,6 @@ class Check:
         case = self._classified(policy)
         looked = _look(case, view, now)
         verdict = evaluate(case, looked.circuits, now)
-        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
         claims = _claim(case, looked, self.decision_id, now) if verdict.allowed else {}
         answer = Answer(
             decision_id=self.decision_id,
@@ -80,7 +79,7 @@ class Check:
             answer,
             new_decision=self._decision(case, answer, now),
             circuits=looked.changes + tuple(claims.values()),
-            events=(self._event(answer, policy, now), *looked.events(attribution), *_claim_events(answer.probes, attribution)),
+            events=self._events(answer, looked, policy, now),
         )
 
     @property
@@ -124,7 +123,14 @@ class Check:
             answer=answer,
         )
 
-    def _event(self, answer: Answer, policy: Policy, now: int) -> Event:
+    def _events(self, answer: Answer, looked: "Looked", policy: Policy, now: int) -> tuple[Event, ...]:
+        checked = self._checked(answer, policy, now)
+        if not looked.steps and not answer.probes:
+            return (checked,)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
+        return (checked, *looked.events(attribution), *_claim_events(answer.probes, attribution))
+
+    def _checked(self, answer: Answer, policy: Policy, now: int) -> Event:
         verdict = answer.verdict
         return Event(
             type=EventType.DECISION_CHECKED,
@@ -178,6 +184,8 @@ def _claim(case: Case, looked: Looked, decision_id: str, now: int) -> dict[str, 
 
 
 def _probes(claims: Mapping[str, Changed], decision_id: str) -> tuple[Probe, ...]:
+    if not claims:
+        return ()
     leases = ((scope, changed.circuit.lease_of(decision_id)) for scope, changed in claims.items())
     return tuple(Probe(scope, lease.expires_at) for scope, lease in leases if lease is not None)
 
@@ -187,7 +195,7 @@ def _claim_events(probes: tuple[Probe, ...], attribution: Attribution) -> tuple[
 
 
 def _guards_of(verdict: Verdict) -> list[str]:
-    return [finding.guardrail for finding in (*verdict.violations, *verdict.warnings, *verdict.shadow)]
+    return [finding.guardrail for finding in (*verdict.violations, *verdict.warnings, *verdict.shadow)] if verdict is not CLEAN else []
 
 
 def _with_field(facts: Facts, path: str, value: Any) -> Facts:

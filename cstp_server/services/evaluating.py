@@ -7,7 +7,7 @@ from cstp_server.domain.circuit_findings import circuit_finding
 from cstp_server.domain.circuits import Circuit, CircuitSettings, State
 from cstp_server.domain.expressions import Subject, subject_of
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import Finding, Mode, Verdict, judge
+from cstp_server.domain.findings import CLEAN, Finding, Mode, Verdict, judge
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitNeed
 
@@ -22,6 +22,8 @@ class Case:
     facts: Facts
     subject: Subject
     circuits: tuple[tuple[str, CircuitSettings], ...]
+    is_quiet: bool = False
+    """The policy's screen has seen that no guardrail has anything to say."""
 
     @property
     def evaluated(self) -> int:
@@ -36,27 +38,25 @@ class Case:
 def case_of(policy: Policy, declared: Facts) -> Case:
     """Classify what was declared, before anything else looks at it: an agent cannot talk its stakes down (SPEC 3)."""
     subject = subject_of(declared, posture=DEFAULT_POSTURE)
-    facts = _classified(policy, declared, subject)
-    if facts is not declared:
-        subject = subject_of(facts, posture=DEFAULT_POSTURE)
-    active = tuple(found for found in policy.circuits.matching(facts) if found[1].mode is not Mode.OFF)
-    return Case(policy, facts, subject, active)
-
-
-def _classified(policy: Policy, declared: Facts, subject: Subject) -> Facts:
-    if policy.classification_screen is not None and policy.classification_screen(subject) is False:
-        return declared
+    if policy.screen is not None and policy.screen(subject) is False:
+        return Case(policy, declared, subject, _active_circuits(policy, declared), is_quiet=True)
     facts = declared
     for rule in policy.classification:
         if rule.when(subject) is True:
             facts = facts.raised(rule.stakes, rule.tags, rule.category)
-    return facts
+    if facts is not declared:
+        subject = subject_of(facts, posture=DEFAULT_POSTURE)
+    return Case(policy, facts, subject, _active_circuits(policy, facts))
+
+
+def _active_circuits(policy: Policy, facts: Facts) -> tuple[tuple[str, CircuitSettings], ...]:
+    return tuple([found for found in policy.circuits.matching(facts) if found[1].mode is not Mode.OFF])
 
 
 def evaluate(case: Case, circuits: Mapping[str, Circuit], now: int) -> Verdict:
     """The verdict of all guards, the circuits being as time has left them at `now`."""
     findings = [*_circuit_findings(case, circuits, now), *_guardrail_findings(case)]
-    return judge(findings)
+    return judge(findings) if findings else CLEAN
 
 
 def _circuit_findings(case: Case, circuits: Mapping[str, Circuit], now: int) -> Iterable[Finding]:
@@ -67,5 +67,7 @@ def _circuit_findings(case: Case, circuits: Mapping[str, Circuit], now: int) -> 
 
 
 def _guardrail_findings(case: Case) -> Iterable[Finding]:
+    if case.is_quiet:
+        return
     for group in case.policy.rule_groups:
         yield from group.check(case.subject)

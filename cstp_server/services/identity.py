@@ -12,3 +12,10 @@ def agent_of(caller: Caller, named: str | None) -> str | Forbidden:
         message = f"this token speaks for agent `{caller.agent_id}` alone, not for `agent.id` `{named}`"
         return Forbidden(message, (Role.OPS.value,))
     return caller.agent_id
+
+
+def agent_of_reviewed(caller: Caller, named: str | None) -> str | Forbidden:
+    """Whose decision a review tells of that was never checked here: a reviewer that names nobody does not thereby name itself."""
+    if caller.agent_id is None and named is None:
+        return ANONYMOUS
+    return agent_of(caller, named)

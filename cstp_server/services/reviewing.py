@@ -16,7 +16,7 @@ from cstp_server.domain.refusals import Conflict, DecisionNotFound, Forbidden, R
 from cstp_server.policy.compiled import Policy, SelfReported
 from cstp_server.services.amending import Amendment, amend
 from cstp_server.services.evaluating import case_of
-from cstp_server.services.identity import agent_of
+from cstp_server.services.identity import agent_of_reviewed
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, Transactor, View
 from cstp_server.services.requests import ReviewRequest
 
@@ -27,7 +27,7 @@ async def review(transactor: Transactor, caller: Caller, request: ReviewRequest)
         return Forbidden("amending a review takes the role `ops`", (Role.OPS.value,))
     inline = request.inline.facts if request.inline is not None else None
     if request.inline is not None and inline is not None:
-        agent_id = agent_of(caller, request.inline.agent_named)
+        agent_id = agent_of_reviewed(caller, request.inline.agent_named)
         if isinstance(agent_id, Refusal):
             return agent_id
         inline = replace(inline, agent_id=agent_id)

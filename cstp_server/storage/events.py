@@ -1,5 +1,6 @@
 """Events: rows <-> domain."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -8,10 +9,15 @@ from cstp_server.clock import new_id
 from cstp_server.domain.events import Event, EventType
 
 
-def event_row(event: Event) -> dict[str, Any]:
-    """The row of an event, under a new id."""
+def event_rows(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """The rows of events that are written together, under new ids in their order."""
+    batch = new_id("evt")
+    return [_row(event, f"{batch}.{number:04}") for number, event in enumerate(events)]
+
+
+def _row(event: Event, id: str) -> dict[str, Any]:
     return {
-        "id": new_id("evt"),
+        "id": id,
         "at": event.at,
         "tenant": event.tenant,
         "type": event.type.value,
@@ -23,7 +29,7 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def event_of(row: Any) -> Event:
-    """The event that `event_row` wrote."""
+    """The event that `event_rows` wrote."""
     return Event(
         type=EventType(row.type),
         tenant=row.tenant,

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, tuple_
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql
 
 from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, EntryKind, OnSuccess, Past, State
@@ -15,6 +17,7 @@ from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of, circuit_row, entry_of
 from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import is_sqlite
+from cstp_server.storage.selecting import KeyedSelect
 
 Key = tuple[str, str]
 """A tenant, and an id or a scope in it."""
@@ -60,22 +63,32 @@ class TenantView:
 
 
 class CircuitCache:
-    """Decoded circuits by the text of their row, so that an unchanged row is not decoded again."""
+    """Circuits as they were last read or written, so that an unchanged row is not decoded again, or not even read again.
+
+    `current` holds circuits that nobody else can have changed since: it is cleared as soon as anybody may have.
+    """
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
-        self._circuits: dict[Key, tuple[str, Circuit]] = {}
+        self._decoded: dict[Key, tuple[str, Circuit]] = {}
+        self.current: dict[Key, Circuit] = {}
 
     def decode(self, key: Key, text: str) -> Circuit:
         """The circuit of that text."""
-        known = self._circuits.get(key)
+        known = self._decoded.get(key)
         if known is not None and known[0] == text:
             return known[1]
         circuit = circuit_of(text)
-        if len(self._circuits) >= self._size:
-            self._circuits.clear()
-        self._circuits[key] = (text, circuit)
+        if len(self._decoded) >= self._size:
+            self._decoded.clear()
+        self._decoded[key] = (text, circuit)
         return circuit
+
+    def keep(self, circuits: Mapping[Key, Circuit]) -> None:
+        """Remember circuits as they are in the store now."""
+        if len(self.current) + len(circuits) > self._size:
+            self.current.clear()
+        self.current.update(circuits)
 
 
 class Loader:
@@ -85,14 +98,18 @@ class Loader:
         self.connection = connection
         self._cache = cache
         self._batch_size = batch_size
+        self._locks = not is_sqlite(connection)
         self.loaded = Loaded()
 
     def missing_rows(self, tenant: str, needs: Needs) -> bool:
-        """Whether a decision or a circuit of these needs has not been read."""
+        """Whether a decision or a circuit of these needs has not been read, or not been locked though it is to change."""
         loaded = self.loaded
         if any((tenant, id) not in loaded.decisions for id in needs.decisions):
             return True
-        return any((tenant, scope) not in loaded.circuits for scope in needs.circuits)
+        return any(
+            (tenant, scope) not in loaded.circuits or (need.writes and self._locks and (tenant, scope) not in loaded.locked)
+            for scope, need in needs.circuits.items()
+        )
 
     def missing(self, tenant: str, needs: Needs) -> bool:
         """Whether anything of these needs has not been read."""
@@ -133,37 +150,39 @@ class Loader:
                 if need.log_from is not None:
                     self.loaded.logs[tenant, scope] = self._log((tenant, scope), need.log_from)
 
+    def forget_logs(self) -> None:
+        """A log is read for one call: the next one must see what this one appended."""
+        self.loaded.logs.clear()
+
     def forget_past(self, key: Key) -> None:
         """After a log was rewritten: what was read of it is no longer so."""
         self.loaded.pasts.pop(key, None)
-        self.loaded.logs.pop(key, None)
 
     def _load_decisions(self, keys: set[Key]) -> None:
         if not keys:
             return
-        table = tables.decisions
-        query = select(table).where(tuple_(table.c.tenant, table.c.id).in_(bindparam("keys", expanding=True)))
-        if not is_sqlite(self.connection):
-            query = query.order_by(table.c.tenant, table.c.id).with_for_update()
-        for row in self.connection.execute(query, {"keys": sorted(keys)}):
+        for row in self._rows(_DECISIONS, keys, lock=True):
             self.loaded.decisions[row.tenant, row.id] = decision_of(row)
         for key in keys:
             self.loaded.decisions.setdefault(key, None)
 
     def _load_circuits(self, wanted: Mapping[Key, CircuitNeed]) -> None:
         loaded = self.loaded
-        unread = {key for key in wanted if key not in loaded.circuits}
-        self._read_circuits(unread)
-        if is_sqlite(self.connection):
+        self._read_circuits({key for key in wanted if key not in loaded.circuits})
+        if not self._locks:
             return
         changing = {key for key, need in wanted.items() if need.writes or loaded.circuits[key].state is not State.CLOSED} - loaded.locked
         if changing:
             self._lock_circuits(changing)
 
     def _read_circuits(self, keys: set[Key]) -> None:
+        known = self._cache.current
+        if known:
+            self.loaded.circuits.update({key: known[key] for key in keys if key in known})
+            keys = {key for key in keys if key not in known}
         if not keys:
             return
-        for row in self.connection.execute(_CIRCUITS, {"keys": list(keys)}):
+        for row in self._rows(_CIRCUITS, keys, lock=False):
             key = (row.tenant, row.scope)
             self.loaded.circuits[key] = self._cache.decode(key, row.data)
         for key in keys:
@@ -175,18 +194,23 @@ class Loader:
         ordered = sorted(keys)
         fresh = [circuit_row(tenant, Circuit(scope)) for tenant, scope in ordered]
         self.connection.execute(postgresql.insert(tables.circuits).on_conflict_do_nothing(), fresh)
-        query = _CIRCUITS.order_by(tables.circuits.c.tenant, tables.circuits.c.scope).with_for_update()
-        for row in self.connection.execute(query, {"keys": ordered}):
+        for row in self._rows(_CIRCUITS, keys, lock=True):
             key = (row.tenant, row.scope)
             self.loaded.circuits[key] = self._cache.decode(key, row.data)
         self.loaded.locked.update(keys)
 
+    def _rows(self, query: KeyedSelect, keys: Iterable[Key], *, lock: bool) -> Iterable[Any]:
+        """The rows of these keys, in the order of the keys, a tenant at a time."""
+        for tenant, of_tenant in groupby(sorted(keys), key=itemgetter(0)):
+            yield from query.rows(self.connection, tenant, [name for _, name in of_tenant], lock=lock)
+
     def past(self, key: Key, settings: CircuitSettings, now: int) -> Past:
         """The outcomes that leave the circuit's window by `now`."""
-        window = self.loaded.circuits[key].window
+        circuit = self.loaded.circuits[key]
+        window = circuit.window
         if not window.reviewed:
             return Past()
-        cutoff = now - settings.window_ms
+        cutoff = max(now, circuit.logged_at) - settings.window_ms  # no line is older than the last one, whatever the clock says
         horizon, gone = window.oldest_at - 1, list[Entry]()
         if window.oldest_at <= cutoff:
             horizon = cutoff + max(1, min(settings.window_ms // _LOOKAHEAD_PARTS, _LOOKAHEAD_MS))
@@ -234,9 +258,8 @@ class Loader:
         return [entry_of(row) for row in self.connection.execute(query)]
 
 
-_CIRCUITS = select(tables.circuits.c.tenant, tables.circuits.c.scope, tables.circuits.c.data).where(
-    tuple_(tables.circuits.c.tenant, tables.circuits.c.scope).in_(bindparam("keys", expanding=True))
-)
+_DECISIONS = KeyedSelect(tables.decisions, "id")
+_CIRCUITS = KeyedSelect(tables.circuits, "scope", ("tenant", "scope", "data"))
 
 
 def _is_missing(loaded: Loaded, key: Key, need: CircuitNeed) -> bool:

@@ -72,7 +72,7 @@ def prune_decisions(connection: Connection, tenant: str, before: int) -> int:
 def prune_log(connection: Connection, before: int, key: Key) -> int:
     """Delete a small batch of a circuit's oldest lines that no window and no later folding needs; how many.
 
-    What is kept begins at the last snapshot before `before`, and at whatever that snapshot's window still holds.
+    What is kept begins at the last snapshot before `before`, its own line included, and at whatever that snapshot's window still holds.
     """
     log, (tenant, scope) = tables.circuit_log, key
     of_circuit = (log.c.tenant == tenant, log.c.scope == scope)
@@ -80,8 +80,9 @@ def prune_log(connection: Connection, before: int, key: Key) -> int:
     text = connection.execute(snapshot).scalar_one_or_none()
     if text is None:
         return 0
-    window = circuit_of(text).window
-    oldest = select(log.c.seq).where(*of_circuit, log.c.seq <= min(window.tail, window.head)).order_by(log.c.seq).limit(PRUNED_AT_ONCE)
+    circuit = circuit_of(text)
+    last = min(circuit.window.tail, circuit.window.head, circuit.seq - 1)
+    oldest = select(log.c.seq).where(*of_circuit, log.c.seq <= last).order_by(log.c.seq).limit(PRUNED_AT_ONCE)
     found = [row.seq for row in connection.execute(oldest)]
     if found:
         connection.execute(delete(log).where(*of_circuit, log.c.seq.in_(found)))

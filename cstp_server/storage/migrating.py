@@ -7,20 +7,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
 
-from cstp_server.storage.engine import passing_engine
+from cstp_server.storage.engine import is_sqlite, passing_engine
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "migrations"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
+_UPGRADE_LOCK = 0x63737470
+"""The advisory lock of PostgreSQL that an upgrade holds; any number will do that nobody else uses."""
 
 
 def upgrade(url: URL) -> str:
-    """Bring the schema to its head, in one transaction; the revision reached."""
+    """Bring the schema to its head, in one transaction; the revision reached. Whoever does the same at the same time waits."""
     config = _config()
     engine = passing_engine(url)
     with engine.connect() as connection, connection.begin():
+        if not is_sqlite(connection):
+            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return head()

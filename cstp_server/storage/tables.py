@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
@@ -117,9 +116,20 @@ events = Table(
     Column("position", BigInteger, comment="its place in that chain, from 1"),
     Column("previous_hash", LargeBinary),
     Column("hash", LargeBinary),
-    UniqueConstraint("chain", "position"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_events_chain",
+    events.c.chain,
+    events.c.position,
+    unique=True,
+    sqlite_where=events.c.chain.is_not(None),
+    postgresql_where=events.c.chain.is_not(None),
 )
 Index("ix_events_subject", events.c.tenant, events.c.subject, events.c.id)
+
+CHAIN_COLUMNS = frozenset({"chain", "position", "previous_hash", "hash"})
+"""The columns of an event that make the record tamper-evident."""
 
 tokens = Table(
     "tokens",

@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.tokens import TokenInfo
 from cstp_server.storage import tables
-from cstp_server.storage.events import event_row
+from cstp_server.storage.events import event_rows
 
 TOKENS_VERSION = "tokens"
 """The name of the counter that every change of tokens counts up."""
@@ -44,7 +44,7 @@ class Tokens:
         self._version = -1
         self._checked_at = float("-inf")
         self._checking: asyncio.Task[None] | None = None
-        self._any = False
+        self._any: bool | None = None
 
     async def caller_of(self, digest: bytes) -> Caller | None:
         """Who holds the token of that digest; none when it is unknown, revoked or expired."""
@@ -64,7 +64,8 @@ class Tokens:
 
     async def any_tokens(self) -> bool:
         """Whether any token was ever configured: to have revoked all of them does not open the door."""
-        if not self._any:
+        await self._refresh()
+        if self._any is None:
             self._any = await self._threads.read(any_tokens)
         return self._any
 
@@ -73,6 +74,11 @@ class Tokens:
         if caller.token_digest is None or caller.token_version == version:
             return True
         return _find(connection, caller.token_digest) is not None
+
+    def follow(self, versions: Mapping[str, int], at: float) -> None:
+        """Take note of the versions that somebody has just read, `at` by the monotonic clock. May be called from any thread."""
+        if versions[TOKENS_VERSION] == self._version:
+            self._checked_at = at
 
     async def _refresh(self) -> None:
         if self._clock.monotonic() - self._checked_at < _FRESH_SECONDS:
@@ -86,6 +92,7 @@ class Tokens:
         version = await self._threads.read(tokens_version)
         if version != self._version:
             self._known.clear()
+            self._any = None
             self._version = version
         self._checked_at = started
 
@@ -141,7 +148,7 @@ def list_tokens(connection: Connection) -> Sequence[TokenInfo]:
 
 def _note(connection: Connection, event_type: EventType, name: str, tenant: str, now: int) -> None:
     event = Event(event_type, tenant, name, CLI_ACTOR, now, "")
-    connection.execute(insert(tables.events), [event_row(event)])
+    connection.execute(insert(tables.events), event_rows([event]))
     connection.execute(update(tables.versions).where(tables.versions.c.name == TOKENS_VERSION).values(value=tables.versions.c.value + 1))
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -21,10 +21,10 @@ from cstp_server.clock import Clock
 from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable, Unauthorized
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import Needs, UseCase
+from cstp_server.services.ports import Decided, Needs, UseCase
 from cstp_server.storage import tables
 from cstp_server.storage.engine import DATABASE_TIME, current_time, is_sqlite
-from cstp_server.storage.loading import CircuitCache, Loader, TenantView
+from cstp_server.storage.loading import CircuitCache, Key, Loader, TenantView
 from cstp_server.storage.tokens import TOKENS_VERSION, Tokens
 from cstp_server.storage.writing import Writer
 
@@ -56,6 +56,9 @@ class Limits:
     deadline_ms: int = 5_000
 
 
+_NO_NEEDS = Needs()
+
+
 @dataclass(slots=True)
 class Job:
     """A call that waits. `result` is an answer or the exception that the caller gets."""
@@ -65,6 +68,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     deadline: float
     result: Any = None
+    needs: Needs = _NO_NEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,9 @@ class BatchTransactor:
         self._tokens = tokens
         self._gauges = gauges
         self._limits = limits
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._gathered: list[Job] = []
+        self._waiting = 0
         self._thread = threading.Thread(target=self._work, name="transactor", daemon=True)
         self._accepting = False
         self._connection: Connection | None = None
@@ -101,7 +107,9 @@ class BatchTransactor:
         self._known_settings: set[str] = set()
         self._last_now = 0
         self._committing = False
-        self.on_versions: Callable[[dict[str, int]], None] = lambda _versions: None
+        self._versions: Mapping[str, int] = {}
+        self._data_version: int | None = None
+        self.on_versions: Callable[[Mapping[str, int]], None] = lambda _versions: None
         """Called in the transactor's thread with the versions that a batch saw."""
         self.on_committed: Callable[[Sequence[Event]], None] = lambda _events: None
         """Called in the transactor's thread with the events of a batch, once they are durable."""
@@ -114,39 +122,57 @@ class BatchTransactor:
     def stop(self) -> None:
         """Carry out what waits, then end."""
         self._accepting = False
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
 
     async def run(self, use_case: UseCase[T]) -> T | Refusal:
         """The use case's answer, once what it says is durable. Raises `StoreUnavailable` or `Overloaded`."""
-        if not self._accepting or self._queue.qsize() >= self._limits.queue:
+        if not self._accepting or self._waiting >= self._limits.queue:
             raise Overloaded
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | Refusal] = loop.create_future()
-        self._queue.put(Job(use_case, future, loop, self._clock.monotonic() + self._limits.deadline_ms / 1000))
-        return await future
+        job = Job(use_case, future, loop, self._clock.monotonic() + self._limits.deadline_ms / 1000)
+        if not self._waiting:
+            self._queue.put([job])
+        else:
+            # calls that arrive in one turn of the loop are handed over as one: to wake another thread is dear
+            if not self._gathered:
+                loop.call_soon(self._hand_over)
+            self._gathered.append(job)
+        self._waiting += 1
+        try:
+            return await future
+        finally:
+            self._waiting -= 1
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._queue.put(gathered)
 
     def _work(self) -> None:
         ended = False
         while not ended:
-            first = self._queue.get()
-            jobs, ended = self._drain(first)
-            if jobs:
-                self._carry_out(jobs, self._clock.monotonic())
-                self._answer(jobs)
-                self._gauges.committed(len(jobs))
-                self._gauges.queued(self._queue.qsize())
+            jobs, ended = self._drain()
+            for start in range(0, len(jobs), self._limits.batch):
+                batch = jobs[start : start + self._limits.batch]
+                self._carry_out(batch, self._clock.monotonic())
+                self._answer(batch)
+                self._gauges.committed(len(batch))
+                self._gauges.queued(self._waiting)
         self._disconnect()
 
-    def _drain(self, first: Job | None) -> tuple[list[Job], bool]:
+    def _drain(self) -> tuple[list[Job], bool]:
+        """Everything that waits, once anything does; and whether that was the last of it."""
         jobs: list[Job] = []
-        job = first
-        while job is not None:
-            jobs.append(job)
+        gathered = self._queue.get()
+        while gathered is not None:
+            jobs.extend(gathered)
             if len(jobs) >= self._limits.batch:
                 return jobs, False
             try:
-                job = self._queue.get_nowait()
+                gathered = self._queue.get_nowait()
             except queue.Empty:
                 return jobs, False
         return jobs, True
@@ -163,14 +189,19 @@ class BatchTransactor:
         try:
             self._attempt(waiting)
         except Exception as fault:  # noqa: BLE001 - whatever it is, everyone must get an answer and the thread must live on
-            _log.error("transactor_faulted", exc_info=fault)
+            _log.error("transactor_faulted", calls=len(waiting), exc_info=fault)
             self._disconnect()
-            for job in waiting:
-                job.result = StoreUnavailable()
+            if len(waiting) == 1 or self._committing:
+                for job in waiting:
+                    job.result = StoreUnavailable()
+                return
+            for job in waiting:  # what cannot be written fails its own call alone
+                self._carry_out([job], now)
 
     def _attempt(self, jobs: list[Job]) -> None:
         """Carry out a batch, however often it takes; one that cannot be carried out as a whole is carried out call by call."""
-        for _ in range(_ATTEMPTS):
+        attempts = 0
+        while jobs and attempts < _ATTEMPTS:
             try:
                 self._transact(jobs)
                 return
@@ -178,13 +209,12 @@ class BatchTransactor:
                 _log.error("call_faulted", use_case=type(fault.job.use_case).__name__, exc_info=fault.cause)
                 fault.job.result = fault.cause
                 jobs = [job for job in jobs if job is not fault.job]
-                if not jobs:
-                    return
             except SQLAlchemyError as error:
                 self._disconnect()
                 if not self._may_retry(error):
                     self._give_up(jobs, error)
                     return
+                attempts += 1
         self._one_by_one(jobs)
 
     def _may_retry(self, error: SQLAlchemyError) -> bool:
@@ -219,7 +249,9 @@ class BatchTransactor:
         results: list[Any] = []
         self._committing = False
         with connection.begin():
+            started = self._clock.monotonic()
             versions, now = self._begin(connection)
+            self._tokens.follow(versions, started)
             self.on_versions(versions)
             loader = Loader(connection, self._cache, len(jobs))
             writer = Writer(connection, loader.loaded, self._known_settings)
@@ -227,21 +259,47 @@ class BatchTransactor:
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them
             now = max(current_time(connection, self._clock), now) if loader.loaded.locked else now
-            loader.load_pasts(batch.needs(jobs), now)
+            loader.load_pasts([(job.use_case.tenant, job.needs) for job in jobs], now)
             results.extend(batch.decide(job, now) for job in jobs)
             writer.flush()
             self._committing = True
         self.on_committed(writer.written)
         self._last_now = max(self._last_now, now)
-        self._known_settings |= writer.new_settings
+        self._remember(loader, writer)
         for job, result in zip(jobs, results, strict=True):
             job.result = result
 
-    def _begin(self, connection: Connection) -> tuple[dict[str, int], int]:
-        rows = connection.execute(_VERSIONS_AND_TIME if not is_sqlite(connection) else _VERSIONS).all()
-        versions = {row.name: row.value for row in rows}
-        now = rows[0].now if rows and not is_sqlite(connection) else self._clock.now()
-        return versions, max(now, self._last_now)
+    def _begin(self, connection: Connection) -> tuple[Mapping[str, int], int]:
+        """The versions and the time, and whether what is remembered of circuits still holds."""
+        if is_sqlite(connection):
+            self._forget_if_changed(connection)
+            if not self._versions:
+                self._versions = {row.name: row.value for row in connection.execute(_VERSIONS)}
+            now = self._clock.now()
+        else:
+            rows = connection.execute(_VERSIONS_AND_TIME).all()
+            self._versions, now = {row.name: row.value for row in rows}, rows[0].now
+        return self._versions, max(now, self._last_now)
+
+    def _forget_if_changed(self, connection: Connection) -> None:
+        """SQLite tells whether another connection has changed the file since; this one holds the write lock, so none can any more."""
+        data_version = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        if data_version != self._data_version:
+            self._forget()
+            self._data_version = data_version
+
+    def _forget(self) -> None:
+        self._cache.current.clear()
+        self._versions = {}
+        self._data_version = None
+
+    def _remember(self, loader: Loader, writer: Writer) -> None:
+        """What this transaction read and wrote is what is in the store, as long as no other connection changes the file."""
+        if self._data_version is not None:
+            self._cache.keep({**loader.loaded.circuits, **writer.circuits})
+        if writer.bumped:
+            self._versions = {}
+        self._known_settings |= writer.new_settings
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -250,6 +308,7 @@ class BatchTransactor:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._forget()
         if connection is not None:
             try:
                 connection.close()
@@ -274,18 +333,20 @@ class Batch:
         self._writer = writer
         self._tokens = tokens
         self._tokens_version = tokens_version
+        self._views: dict[str, TenantView] = {}
+        self._changed_decisions: set[Key] = set()
+        self._rewritten = False
 
     def load(self, jobs: Sequence[Job]) -> None:
         """Read what all of them need, until none needs more."""
+        asking = jobs
         for _ in range(_MOST_ROUNDS):
-            wanted = [found for found in self.needs(jobs) if self._loader.missing_rows(*found)]
-            if not wanted:
+            for job in asking:
+                self._ask(job)
+            asking = [job for job in asking if self._loader.missing_rows(job.use_case.tenant, job.needs)]
+            if not asking:
                 return
-            self._loader.load_rows(wanted)
-
-    def needs(self, jobs: Sequence[Job]) -> list[tuple[str, Needs]]:
-        """What each of them needs, as far as is known by now."""
-        return [(job.use_case.tenant, self._needs(job)) for job in jobs]
+            self._loader.load_rows([(job.use_case.tenant, job.needs) for job in asking])
 
     def decide(self, job: Job, now: int) -> Any:
         """One use case's answer; its changes are there for the next one."""
@@ -293,34 +354,56 @@ class Batch:
         caller = use_case.caller
         if caller is not None and not self._tokens.is_valid_at(caller, self._tokens_version, self._loader.connection):
             return Unauthorized("the token was revoked")
-        self._complete(job, now)
+        if self._is_overtaken(job):
+            self._complete(job, now)
         try:
-            decided = use_case.decide(self._policy, TenantView(self._loader.loaded, use_case.tenant), now)
+            decided = use_case.decide(self._policy, self._view(use_case.tenant), now)
         except Exception as fault:  # one call's fault must not undo the others' changes
             raise Faulted(job, fault) from fault
-        if self._writer.apply(use_case.tenant, decided):
+        self._loader.forget_logs()
+        self._take_over(use_case.tenant, decided)
+        return decided.answer
+
+    def _take_over(self, tenant: str, decided: Decided[Any]) -> None:
+        for decision in (decided.new_decision, decided.changed_decision):
+            if decision is not None:
+                self._changed_decisions.add((tenant, decision.id))
+        if self._writer.apply(tenant, decided):
             self._writer.flush()
             for changed in decided.circuits:
-                self._loader.forget_past((use_case.tenant, changed.circuit.scope))
-        return decided.answer
+                self._loader.forget_past((tenant, changed.circuit.scope))
+            self._rewritten = True
+
+    def _is_overtaken(self, job: Job) -> bool:
+        """Whether an earlier use case of the batch may have changed what this one needs: its decision, or a log that it reads."""
+        if self._rewritten or any((job.use_case.tenant, id) in self._changed_decisions for id in job.needs.decisions):
+            return True
+        return any(need.log_from is not None for need in job.needs.circuits.values()) if job.needs.decisions else False
 
     def _complete(self, job: Job, now: int) -> None:
         """Read what this use case needs only since an earlier one of the batch changed something."""
         for _ in range(_MOST_ROUNDS):
-            found = (job.use_case.tenant, self._needs(job))
+            self._ask(job)
+            found = (job.use_case.tenant, job.needs)
             if not self._loader.missing(*found):
                 return
-            if any(need.log_from is not None for need in found[1].circuits.values()):
+            if any(need.log_from is not None for need in job.needs.circuits.values()):
                 self._writer.flush()
             self._loader.load_rows([found])
             self._loader.load_pasts([found], now)
             self._loader.load_logs([found])
 
-    def _needs(self, job: Job) -> Needs:
+    def _ask(self, job: Job) -> None:
         try:
-            return job.use_case.needs(self._policy, TenantView(self._loader.loaded, job.use_case.tenant))
-        except Exception as fault:  # one call's fault must not undo the others' changes
+            job.needs = job.use_case.needs(self._policy, self._view(job.use_case.tenant))
+        except Exception as fault:
             raise Faulted(job, fault) from fault
+
+    def _view(self, tenant: str) -> TenantView:
+        view = self._views.get(tenant)
+        if view is None:
+            view = self._views[tenant] = TenantView(self._loader.loaded, tenant)
+        return view
 
 
 def _settle(jobs: Sequence[Job]) -> None:

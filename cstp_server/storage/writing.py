@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, insert, update
+from sqlalchemy import Connection, Insert, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry
@@ -15,7 +15,8 @@ from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_row, entry_row
 from cstp_server.storage.decisions import decision_row
 from cstp_server.storage.engine import is_sqlite
-from cstp_server.storage.events import event_row
+from cstp_server.storage.events import event_rows
+from cstp_server.storage.inserting import BulkInsert
 from cstp_server.storage.loading import Key, Loaded
 
 
@@ -42,7 +43,10 @@ class Pending:
 
 
 class Writer:
-    """Collects what use cases decided, shows it to the next ones, and writes it."""
+    """Collects what use cases decided, shows it to the next ones, and writes it.
+
+    `circuits`, `new_settings` and `written` are what the transaction changed, for those who care once it is committed.
+    """
 
     def __init__(self, connection: Connection, loaded: Loaded, known_settings: set[str]) -> None:
         self._connection = connection
@@ -50,7 +54,9 @@ class Writer:
         self._known_settings = known_settings
         self.pending = Pending()
         self.new_settings: set[str] = set()
+        self.circuits: dict[Key, Circuit] = {}
         self.written: list[Event] = []
+        self.bumped = False
 
     def apply(self, tenant: str, decided: Decided[Any]) -> bool:
         """Take the changes over; true when a log was rewritten, so that what was read of it must be read again."""
@@ -63,7 +69,7 @@ class Writer:
         rewritten = False
         for changed in decided.circuits:
             key = (tenant, changed.circuit.scope)
-            loaded.circuits[key] = pending.circuits[key] = changed.circuit
+            loaded.circuits[key] = pending.circuits[key] = self.circuits[key] = changed.circuit
             if changed.entry is not None:
                 pending.entries.append(entry_row(tenant, changed.circuit.scope, changed.entry, changed.circuit))
                 self._need_settings(changed.settings)
@@ -80,8 +86,9 @@ class Writer:
         self._write_decisions(pending)
         self._write_circuits(pending)
         if pending.events:
-            self._connection.execute(insert(tables.events), [event_row(event) for event in pending.events])
+            _NEW_EVENTS.execute(self._connection, event_rows(pending.events))
             self.written.extend(pending.events)
+        self.bumped = self.bumped or bool(pending.bumps)
         for name in sorted(pending.bumps):
             self._connection.execute(
                 update(tables.versions).where(tables.versions.c.name == name).values(value=tables.versions.c.value + 1)
@@ -100,7 +107,7 @@ class Writer:
 
     def _write_decisions(self, pending: Pending) -> None:
         if pending.new_decisions:
-            self._connection.execute(insert(tables.decisions), [decision_row(decision) for decision in pending.new_decisions.values()])
+            _NEW_DECISIONS.execute(self._connection, [decision_row(decision) for decision in pending.new_decisions.values()])
         if pending.changed_decisions:
             rows = [_changed_row(decision) for decision in pending.changed_decisions.values()]
             self._connection.execute(_CHANGE_DECISION, rows)
@@ -111,7 +118,7 @@ class Writer:
             self._connection.execute(self._upsert(tables.circuit_settings).on_conflict_do_nothing(), rows)
             self.new_settings.update(pending.settings)
         if pending.entries:
-            self._connection.execute(insert(tables.circuit_log), pending.entries)
+            _NEW_ENTRIES.execute(self._connection, pending.entries)
         for amended in pending.amended:
             self._rewrite(amended)
         if pending.circuits:
@@ -140,6 +147,9 @@ class Writer:
         return sqlite.insert(table) if is_sqlite(self._connection) else postgresql.insert(table)
 
 
+_NEW_DECISIONS = BulkInsert(tables.decisions, tables.decisions.c.keys())
+_NEW_EVENTS = BulkInsert(tables.events, [column.name for column in tables.events.c if column.name not in tables.CHAIN_COLUMNS])
+_NEW_ENTRIES = BulkInsert(tables.circuit_log, tables.circuit_log.c.keys())
 _CHANGED = ("status", "outcome", "reviewed")
 _CHANGE_DECISION = (
     update(tables.decisions)

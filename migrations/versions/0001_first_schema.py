@@ -87,8 +87,10 @@ def upgrade() -> None:
         sa.Column("previous_hash", sa.LargeBinary),
         sa.Column("hash", sa.LargeBinary),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
-        sa.UniqueConstraint("chain", "position", name="uq_events_chain_position"),
+        sqlite_with_rowid=False,
     )
+    chained = sa.text("chain IS NOT NULL")
+    op.create_index("ix_events_chain", "events", ["chain", "position"], unique=True, sqlite_where=chained, postgresql_where=chained)
     op.create_index("ix_events_subject", "events", ["tenant", "subject", "id"])
     op.create_table(
         "tokens",

@@ -1,0 +1,51 @@
+"""Inserting many rows at once with statements that are compiled once: what every check does should cost nothing but the database's work.
+
+On SQLite the rows go in by the power of two. The driver lets go of the interpreter's lock at every step of a statement, and whenever the
+event loop is busy it gets the lock back late; one statement for sixteen rows is one step, and sixteen statements would be sixteen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert
+from sqlalchemy.dialects import sqlite
+
+from cstp_server.storage.engine import is_sqlite
+
+Row = Mapping[str, Any]
+_LARGEST = 64
+
+
+class BulkInsert:
+    """An insert of these columns into a table."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._table = table
+        self._columns = tuple(columns)
+        self._of_size = cache(self._compile)
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Insert the rows; each must have exactly the columns."""
+        if not is_sqlite(connection):
+            connection.execute(insert(self._table), rows)
+            return
+        columns = self._columns
+        for part in _powers_of_two(rows):
+            connection.exec_driver_sql(self._of_size(len(part)), tuple([row[name] for row in part for name in columns]))
+
+    def _compile(self, size: int) -> str:
+        """The statement for so many rows."""
+        one = str(insert(self._table).compile(dialect=sqlite.dialect(), column_keys=list(self._columns)))
+        head, values, marks = one.partition(" VALUES ")
+        return head + values + ", ".join([marks] * size)
+
+
+def _powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in their order, in parts whose sizes are powers of two, the largest first."""
+    start = 0
+    while start < len(rows):
+        left = len(rows) - start
+        size = min(_LARGEST, 1 << (left.bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
