@@ -1,0 +1,149 @@
+"""The params that describe an action, as `checkGuardrails`, `recordDecision` and a review's inline context have them (SPEC 3)."""
+
+import hashlib
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from cstp_server.domain.facts import DEFAULT_USER_DOMAIN, Facts, Stakes, fold_name
+from cstp_server.rpc.errors import BadParams
+from cstp_server.rpc.limits import Limits
+from cstp_server.rpc.wire import DecisionId, JsonObject, Name, Params, StakesName, Text, UserDomain, UserId
+from cstp_server.services.requests import CheckRequest
+
+Confidence = Annotated[float, Field(ge=0, le=1)]
+_STAKES = {stakes.value: stakes for stakes in Stakes}
+
+
+class Background(Params):
+    """What CSTP's clients say of a decision besides; stored, and not looked at by any guard."""
+
+    reasons: list[Any] | None = Field(default=None, description="why: `{type, text, strength}` each")
+    pattern: str | None = Field(default=None, description="the abstract pattern that this decision is a case of")
+    bridge: JsonObject | None = Field(default=None, description="structure and function")
+    deliberation: JsonObject | None = Field(default=None, description="inputs and steps")
+    trace: list[Any] | None = Field(default=None, description="the steps of the reasoning")
+    related_to: list[Any] | None = Field(default=None, description="earlier decisions: `{id, summary, distance}` each")
+    kpi_indicators: list[Any] | None = Field(default=None, description="what will tell whether it was right")
+    mental_state: str | None = None
+    review_in: str | None = Field(default=None, description="when to look again, such as `7d`")
+    pre_decision: JsonObject | None = Field(default=None, description="what was looked up and checked before")
+    project: str | None = Field(default=None, description="owner and repository")
+    feature: str | None = None
+    pr: int | None = Field(default=None, description="number of the pull request")
+    file: str | None = None
+    line: int | None = None
+    commit: str | None = None
+    project_context: JsonObject | None = None
+
+
+BACKGROUND = tuple(Background.model_fields)
+
+
+class Action(Background):
+    """What is about to be done."""
+
+    description: Text = Field(description="what the agent is about to do, for people")
+    type: Name | None = Field(default=None, description="the kind of action, such as `issue_refund`; compared without case")
+    category: Name | None = Field(default=None, description="the area that the decision belongs to; compared without case")
+    stakes: StakesName | None = Field(default=None, description="how much is at risk; `medium` when left out")
+    confidence: Confidence | None = Field(default=None, description="how sure the agent is")
+    tags: list[Name] | None = Field(default=None, description="compared without case")
+    parameters: JsonObject | None = Field(default=None, description="the action's own arguments; any names")
+    context: JsonObject | None = Field(default=None, description="what guards may ask about; any names")
+
+
+class Agent(Params):
+    """Who is about to do it."""
+
+    id: Name | None = Field(default=None, description="the agent; a token that is bound to an agent must agree with it")
+    url: str | None = None
+    name: str | None = None
+    version: str | None = None
+
+
+class User(Params):
+    """For whom it is done."""
+
+    id: UserId | None = Field(default=None, description="the user")
+    domain: UserDomain | None = Field(default=None, description="the domain of trust; `general` when left out")
+
+
+class CheckParams(Params):
+    """May this action go on?"""
+
+    action: Action
+    agent: Agent | None = None
+    user: User | None = None
+    decision_id: DecisionId | None = Field(default=None, description="makes the call idempotent: the same id and content is answered alike")
+    dry_run: bool | None = Field(default=None, description="evaluate, and store nothing")
+
+
+def check_request(params: CheckParams, limits: Limits, field: str = "") -> CheckRequest:
+    """What the use case is asked; `field` is where these params are on the wire when they are not the call's own."""
+    named = params.agent.id if params.agent is not None else None
+    facts = facts_of(params, limits, field)
+    return CheckRequest(
+        facts=facts,
+        agent_named=named,
+        digest=digest_of_content("check", named, facts),
+        decision_id=params.decision_id,
+        dry_run=params.dry_run is True,
+    )
+
+
+def facts_of(params: CheckParams, limits: Limits, field: str = "") -> Facts:
+    """The facts as declared; whose agent it is, the use case says."""
+    action, user = params.action, params.user
+    return Facts(
+        description=action.description,
+        agent_id="",
+        type=folded(action.type),
+        category=folded(action.category),
+        stakes=_STAKES[action.stakes] if action.stakes is not None else Stakes.MEDIUM,
+        confidence=action.confidence,
+        tags=folded_tags(action.tags, limits, f"{field}action.tags") if action.tags else (),
+        parameters=action.parameters or {},
+        context=action.context or {},
+        user_id=user.id if user is not None else None,
+        user_domain=(user.domain if user is not None else None) or DEFAULT_USER_DOMAIN,
+        details=_details(action, params.agent),
+    )
+
+
+def stakes_of(name: str | None) -> Stakes:
+    """The level of that name; `medium` for none."""
+    return _STAKES[name] if name is not None else Stakes.MEDIUM
+
+
+def folded(name: str | None) -> str | None:
+    """The name in the form in which it is compared."""
+    return fold_name(name) if name is not None else None
+
+
+def folded_tags(tags: list[str], limits: Limits, field: str) -> tuple[str, ...]:
+    """The tags in the form in which they are compared, each once, in the order given."""
+    if len(tags) > limits.tags:
+        raise BadParams(field, f"must have at most {limits.tags} tags")
+    return tuple(dict.fromkeys(map(fold_name, tags)))
+
+
+def background_of(params: Background) -> dict[str, Any]:
+    """What was said besides."""
+    given = params.model_fields_set
+    return {name: value for name in BACKGROUND if name in given and (value := getattr(params, name)) is not None}
+
+
+def _details(action: Action, agent: Agent | None) -> dict[str, Any]:
+    details = background_of(action) if len(action.model_fields_set) > 1 else {}
+    if agent is not None and len(agent.model_fields_set) > 1:
+        said = {name: value for name in ("url", "name", "version") if (value := getattr(agent, name)) is not None}
+        if said:
+            details["agent"] = said
+    return details
+
+
+def digest_of_content(kind: str, agent_named: str | None, facts: Facts) -> str:
+    """Identifies a call's content, whatever the order, the casing or the spelling of its names."""
+    return hashlib.sha256(orjson.dumps((kind, agent_named, facts), option=orjson.OPT_SORT_KEYS)).hexdigest()

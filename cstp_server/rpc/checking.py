@@ -1,0 +1,101 @@
+"""`cstp.checkGuardrails` (SPEC 3)."""
+
+from typing import Any
+
+import structlog
+
+from cstp_server.domain.decisions import Answer
+from cstp_server.domain.refusals import Refusal
+from cstp_server.rpc.actions import CheckParams, check_request
+from cstp_server.rpc.context import Context
+from cstp_server.rpc.findings import FindingResult
+from cstp_server.rpc.wire import Result, Time, omitted
+from cstp_server.services import checking
+
+log = structlog.get_logger(__name__)
+
+
+class ProbeResult(Result):
+    """A half-open circuit's permission that this decision holds."""
+
+    scope: str
+    expires_at: Time
+
+
+class PendingResult(Result):
+    """What the decision waits for."""
+
+    kind: str
+    until: Time
+
+
+class RemedyResult(Result):
+    """One change that alone would turn the answer into an allow."""
+
+    change: str
+    field: str | None = omitted("what to set, lower or raise")
+    to: Any = omitted("the value to give it")
+    until: Time | None = omitted("when waiting is over")
+
+
+class CheckResult(Result):
+    """The answer to a check; `allowed` alone is safe to act on."""
+
+    allowed: bool
+    intervention: str
+    decision_id: str
+    posture: str
+    violations: list[FindingResult]
+    warnings: list[FindingResult]
+    shadow: list[FindingResult]
+    probes: list[ProbeResult]
+    pending: PendingResult | None
+    remedies: list[RemedyResult]
+    evaluated: int
+    evaluated_at: Time
+    policy_version: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> "CheckResult":
+        """The answer as it goes out."""
+        verdict, pending = answer.verdict, answer.pending
+        return cls(
+            allowed=verdict.allowed,
+            intervention=verdict.intervention.label,
+            decision_id=answer.decision_id,
+            posture=answer.posture,
+            violations=[FindingResult.of(finding) for finding in verdict.violations],
+            warnings=[FindingResult.of(finding) for finding in verdict.warnings],
+            shadow=[FindingResult.of(finding) for finding in verdict.shadow],
+            probes=[ProbeResult(scope=probe.scope, expires_at=probe.expires_at) for probe in answer.probes],
+            pending=PendingResult(kind=pending.kind, until=pending.until) if pending is not None else None,
+            remedies=[
+                RemedyResult(change=remedy.change, field=remedy.field, to=remedy.to, until=remedy.until) for remedy in answer.remedies
+            ],
+            evaluated=answer.evaluated,
+            evaluated_at=answer.evaluated_at,
+            policy_version=answer.policy_version,
+        )
+
+
+async def check(context: Context, params: CheckParams) -> CheckResult | Refusal:
+    """May this action go on? A decision that may not gets a line in the log."""
+    services = context.services
+    request = check_request(params, services.limits)
+    answer = await checking.check(services.transactor, context.caller, request)
+    if isinstance(answer, Refusal):
+        return answer
+    verdict = answer.verdict
+    services.metrics.answered(verdict.intervention.label)
+    if not verdict.allowed:
+        log.info(
+            "decision not allowed",
+            decision_id=answer.decision_id,
+            intervention=verdict.intervention.label,
+            guardrails=[finding.guardrail for finding in verdict.violations],
+            principal=context.caller.principal,
+            tenant=context.caller.tenant,
+            dry_run=request.dry_run,
+            correlation_id=context.correlation_id,
+        )
+    return CheckResult.of(answer)

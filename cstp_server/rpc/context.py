@@ -1,0 +1,45 @@
+"""What a handler has at hand: the machinery behind the ports, and who is calling."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from cstp_server.clock import Clock
+from cstp_server.domain.callers import Caller
+from cstp_server.metrics import Metrics
+from cstp_server.rpc.health import Readiness
+from cstp_server.rpc.limiting import RateLimiter
+from cstp_server.rpc.limits import Limits
+from cstp_server.services.ports import Authenticator, PolicySource, Reader, Transactor
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the edge is built on; `token_key` keys the digests of tokens."""
+
+    transactor: Transactor
+    reader: Reader
+    policy_source: PolicySource
+    authenticator: Authenticator
+    readiness: Readiness
+    metrics: Metrics
+    clock: Clock
+    limits: Limits
+    rate_limiter: RateLimiter
+    token_key: bytes = b""
+
+
+class Traced(Protocol):
+    """Something that a log line can name."""
+
+    @property
+    def correlation_id(self) -> str:
+        """The id that this request has in the log and in its answer's headers."""
+        ...
+
+
+class Context(NamedTuple):
+    """One request: the services, its caller, and its id in the log."""
+
+    services: Services
+    caller: Caller
+    correlation_id: str

@@ -1,0 +1,228 @@
+"""One call of each method and its answer, for the OpenRPC document and the reference; tests hold them to the models."""
+
+from dataclasses import dataclass
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What is sent as params, and what comes back as the result."""
+
+    params: JsonObject
+    result: JsonObject
+
+
+_POLICY = "sha256:5f1d6c0b1e2f4f7a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a"
+_DECISION = "dec_01KH5W9GZ0V6E8M1N3Q5R7T9XB"
+_ACTION: JsonObject = {
+    "description": "raise the timeout of the deploy tool",
+    "type": "change_config",
+    "category": "tooling",
+    "stakes": "high",
+    "confidence": 0.85,
+    "tags": ["deploy"],
+    "parameters": {"timeoutSeconds": 600},
+    "context": {"affectsProduction": True, "codeReviewCompleted": True},
+}
+_FINDING: JsonObject = {
+    "guardrail": "category-tooling-breaker",
+    "guardrailId": "category-tooling-breaker",
+    "name": "category-tooling-breaker",
+    "type": "circuit_breaker",
+    "severity": "block",
+    "message": "Circuit breaker OPEN: 5/5 recent tooling decisions failed. Cooldown: 22m remaining.",
+    "action": "block",
+    "state": "open",
+    "failureRate": 1.0,
+    "recentFailures": ["dec_abc", "dec_def"],
+    "resetAt": "2026-02-11T13:30:00Z",
+    "scope": "category:tooling",
+}
+_BLOCKED: JsonObject = {
+    "allowed": False,
+    "intervention": "block",
+    "decisionId": _DECISION,
+    "posture": "supervised",
+    "violations": [_FINDING],
+    "warnings": [],
+    "shadow": [],
+    "probes": [],
+    "pending": None,
+    "remedies": [{"change": "wait", "until": "2026-02-11T13:30:00Z"}],
+    "evaluated": 9,
+    "evaluatedAt": "2026-02-11T13:08:00.125Z",
+    "policyVersion": _POLICY,
+}
+_ON_RECORD: JsonObject = {
+    "id": _DECISION,
+    "status": "reviewed",
+    "source": "checked",
+    "description": "raise the timeout of the deploy tool",
+    "decision": "raise the timeout of the deploy tool",
+    "summary": "raise the timeout of the deploy tool",
+    "type": "change_config",
+    "category": "tooling",
+    "stakes": "high",
+    "confidence": 0.85,
+    "tags": ["deploy"],
+    "parameters": {"timeoutSeconds": 600},
+    "actionContext": {"affectsProduction": True, "codeReviewCompleted": True},
+    "agentId": "deploy-bot",
+    "userId": None,
+    "userDomain": "general",
+    "intervention": "block",
+    "policyVersion": _POLICY,
+    "principal": "fleet",
+    "createdAt": "2026-02-11T13:08:00.125Z",
+    "date": "2026-02-11T13:08:00.125Z",
+    "outcome": "failure",
+    "review": {
+        "outcome": "failure",
+        "severity": "high",
+        "reviewedAt": "2026-02-11T13:20:00Z",
+        "reviewedBy": "nightly-ci",
+        "selfReported": False,
+        "errorType": "timeout",
+        "notes": "went on although it was blocked",
+    },
+    "answer": _BLOCKED,
+    "reasons": [{"type": "analysis", "text": "deploys take longer since the move", "strength": 0.9}],
+}
+_CIRCUIT: JsonObject = {
+    "scope": "category:tooling",
+    "state": "open",
+    "failureCount": 5,
+    "failureThreshold": 5,
+    "weightedFailures": 5.5,
+    "failureRate": 1.0,
+    "reviewedCount": 5,
+    "successCount": 0,
+    "lastFailure": "2026-02-11T13:00:00Z",
+    "windowMs": 3_600_000,
+    "cooldownMs": 1_800_000,
+    "openedAt": "2026-02-11T13:00:00Z",
+    "resetAt": "2026-02-11T13:30:00Z",
+    "cooldownRemainingMs": 1_319_875,
+    "probesInFlight": 0,
+    "probeSuccesses": 0,
+    "forced": False,
+    "mode": "enforce",
+    "policyId": "category-tooling-breaker",
+    "fromConfig": True,
+}
+
+CHECK = Example(
+    {"action": _ACTION, "agent": {"id": "deploy-bot"}, "user": {"id": "user_123", "domain": "billing"}, "decisionId": _DECISION},
+    _BLOCKED,
+)
+REVIEW = Example(
+    {"id": _DECISION, "outcome": "failure", "severity": "high", "errorType": "timeout", "notes": "went on although it was blocked"},
+    {
+        "success": True,
+        "id": _DECISION,
+        "status": "reviewed",
+        "reviewedAt": "2026-02-11T13:20:00Z",
+        "outcome": "failure",
+        "circuits": [{"scope": "category:tooling", "previousState": "open", "state": "open", "failureCount": 6}],
+        "duplicate": False,
+        "selfReported": False,
+    },
+)
+GET_DECISION = Example({"id": _DECISION}, {"found": True, "decision": _ON_RECORD})
+LIST_DECISIONS = Example(
+    {"status": "reviewed", "category": "tooling", "since": "2026-02-11T00:00:00Z", "limit": 1},
+    {"decisions": [_ON_RECORD], "count": 1, "nextCursor": "MTc3MDgxNTI4MDEyNTpkZWNfMDFLSDVXOUdaMFY2RThNMU4zUTVSN1Q5WEI"},
+)
+RECORD = Example(
+    {
+        "decision": "keep the sessions in the database",
+        "confidence": 0.8,
+        "category": "architecture",
+        "stakes": "medium",
+        "context": "the cache was to be removed",
+        "reasons": [{"type": "analysis", "text": "one thing less to run"}],
+        "tags": ["sessions"],
+    },
+    {"success": True, "id": "dec_01KH5WBC2DFGHJKMNPQRSTVWXY", "timestamp": "2026-02-11T13:09:00Z", "guardrailWarnings": []},
+)
+CIRCUIT_STATE = Example({"scope": "category:tooling"}, _CIRCUIT)
+LIST_CIRCUITS = Example({"state": "open", "limit": 50}, {"circuits": [_CIRCUIT], "count": 1, "nextCursor": None})
+LIST_BREAKERS = Example(
+    {},
+    {
+        "breakers": [
+            {
+                "scope": "category:tooling",
+                "state": "open",
+                "failure_count": 5,
+                "failure_threshold": 5,
+                "window_ms": 3_600_000,
+                "cooldown_ms": 1_800_000,
+                "cooldown_remaining_ms": 1_319_875,
+                "from_config": True,
+            }
+        ]
+    },
+)
+HISTORY = Example(
+    {"scope": "category:tooling", "limit": 10},
+    {
+        "scope": "category:tooling",
+        "transitions": [
+            {
+                "at": "2026-02-11T13:00:00Z",
+                "type": "circuit.opened",
+                "previousState": "closed",
+                "state": "open",
+                "cause": "threshold_reached",
+                "actor": "nightly-ci",
+                "reason": None,
+            }
+        ],
+    },
+)
+RESET = Example(
+    {"scope": "category:tooling", "probeFirst": True, "reason": "the tool is repaired"},
+    {
+        "scope": "category:tooling",
+        "previousState": "open",
+        "newState": "half_open",
+        "resetBy": "olivia",
+        "resetAt": "2026-02-11T13:21:00Z",
+        "message": "circuit `category:tooling` is half-open: it closes when its probes succeed",
+    },
+)
+TRIP = Example(
+    {"scope": "agent:deploy-bot", "reason": "it deploys in a loop"},
+    {
+        "scope": "agent:deploy-bot",
+        "previousState": "closed",
+        "newState": "open",
+        "trippedBy": "olivia",
+        "trippedAt": "2026-02-11T13:22:00Z",
+        "message": "circuit `agent:deploy-bot` is forced open: it stays open until it is reset",
+    },
+)
+LIST_GUARDRAILS = Example(
+    {},
+    {
+        "guardrails": [
+            {
+                "id": "no-production-without-review",
+                "type": "guardrail",
+                "description": "production changes take a review",
+                "action": "block",
+                "mode": "enforce",
+                "scope": [],
+                "condition": "action.context.affectsProduction == true",
+                "requires": ["action.context.codeReviewCompleted"],
+            }
+        ],
+        "count": 1,
+        "agent": "cstp-server",
+    },
+)
+RELOAD = Example({}, {"success": True, "policyVersion": _POLICY, "changed": True, "problems": []})
+DISCOVER = Example({}, {"openrpc": "1.3.2", "info": {"title": "CSTP", "version": "0.1.0"}, "methods": []})

@@ -1,0 +1,26 @@
+"""The way in: calls go straight to their endpoint, everything else to the router.
+
+The router's stack of exception handlers and matchers costs a call about as much as looking at its rules, and has nothing to do for it:
+the endpoint answers its own errors.
+"""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cstp_server.rpc.endpoint import CstpEndpoint
+
+CALLS = "/cstp"
+
+
+class Front:
+    """Sends calls to `endpoint` and all other requests to `rest`."""
+
+    def __init__(self, endpoint: CstpEndpoint, rest: ASGIApp) -> None:
+        self._endpoint = endpoint
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["path"] == CALLS:
+            await self._endpoint(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)

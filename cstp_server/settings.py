@@ -1,0 +1,114 @@
+"""Every setting of the process, from its environment; nothing else reads it."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "CSTP_"
+LONGEST_KEY = 64
+_READ_ELSEWHERE = frozenset({"CSTP_URL", "CSTP_TOKEN"})
+
+
+class Settings(BaseSettings):
+    """The settings of a server process; each is an environment variable `CSTP_…` of the same name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True, frozen=True)
+
+    database_url: str = Field(
+        default="sqlite:///./data/cstp.db",
+        validation_alias=AliasChoices("DATABASE_URL", "CSTP_DATABASE_URL"),
+        description="The store: a SQLite file (`sqlite:///./data/cstp.db`) or PostgreSQL (`postgresql://user@host/name`).",
+    )
+    config: Path = Field(default=Path("config/"), description="The policy: a YAML file or a folder of them.")
+    host: str = Field(default="127.0.0.1", description="The address to listen on; anything but loopback takes at least one token.")
+    port: int = Field(default=8787, ge=0, le=65_535, description="The port to listen on; 0 takes a free one.")
+    workers: int = Field(default=1, ge=1, le=256, description="Server processes that share the port and the store.")
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, description="The longest request body; a longer one gets HTTP 413.")
+    max_nesting: int = Field(default=32, ge=8, le=500, description="The most levels of objects and arrays within one call.")
+    max_string_bytes: int = Field(default=65_536, ge=256, description="The longest string or name within a call, in bytes of UTF-8.")
+    max_tags: int = Field(default=100, ge=0, description="The most tags of one action.")
+    max_batch: int = Field(default=100, ge=1, description="The most calls of one batch.")
+    queue_limit: int = Field(default=10_000, ge=1, description="The most calls that wait for the store; more are answered -32013.")
+    deadline_ms: int = Field(default=5_000, ge=1, description="How long a call may wait for the store before it is answered -32013.")
+    batch_limit: int = Field(default=256, ge=1, description="The most calls that share one transaction.")
+    rate_limit_per_second: float = Field(
+        default=10_000, ge=0, description="Calls a second that one token may make, in each server process; 0 sets no limit."
+    )
+    rate_limit_burst: int = Field(default=1_000, ge=1, description="Calls that one token may make at once before the rate counts.")
+    token_key: SecretStr | None = Field(
+        default=None, description="A secret of at most 64 bytes that keys the digests of tokens; changing it invalidates every token."
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least severe log lines to write.")
+    sweep_interval_ms: int = Field(
+        default=500, ge=10, description="How often circuits whose cooldown has ended and probes that nobody reviewed are looked for."
+    )
+    shutdown_timeout_ms: int = Field(default=10_000, ge=0, description="How long calls in flight may take to finish after SIGTERM.")
+
+    @field_validator("token_key")
+    @classmethod
+    def _fits_the_digest(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) > LONGEST_KEY:
+            raise ValueError(f"must be at most {LONGEST_KEY} bytes long")
+        return key
+
+    @property
+    def key(self) -> bytes:
+        """The key of the tokens' digests; empty when none is set."""
+        return self.token_key.get_secret_value().encode() if self.token_key is not None else b""
+
+
+class SettingInfo(NamedTuple):
+    """One setting, for documentation."""
+
+    name: str
+    default: str
+    description: str
+
+
+def describe() -> Iterator[SettingInfo]:
+    """Every setting, as the environment names it."""
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()
+        default = "" if field.default is None else str(field.default)
+        yield SettingInfo(variable, default, field.description or "")
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """A warning for each variable `CSTP_…` that is no setting, with the nearest one that is."""
+    names = {PREFIX + name.upper() for name in Settings.model_fields}
+    warnings = []
+    for variable in sorted(os.environ if environment is None else environment):
+        if variable.startswith(PREFIX) and variable not in names and variable not in _READ_ELSEWHERE:
+            nearest = difflib.get_close_matches(variable, names, n=1)
+            hint = f": did you mean `{nearest[0]}`?" if nearest else ""
+            warnings.append(f"`{variable}` is no setting{hint}")
+    return warnings
+
+
+def metrics_folder() -> Path | None:
+    """Where several server processes keep the metrics that they share; none when one process has them to itself."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
+
+
+def publish_metrics_folder(folder: Path) -> None:
+    """Name that folder to the server processes that this one starts."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def overridden(given: Mapping[str, object]) -> Settings:
+    """The settings with what was given on the command line, which the server processes that this one starts will see as well.
+
+    Raises `pydantic.ValidationError`.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    os.environ.update({PREFIX + name.upper(): str(value) for name, value in chosen.items()})
+    return settings
