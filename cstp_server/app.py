@@ -1,0 +1,127 @@
+"""The composition root: the only place that knows every room."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from cstp_server import logs
+from cstp_server.clock import Clock, SystemClock
+from cstp_server.domain.events import Event
+from cstp_server.live_policy import LivePolicy
+from cstp_server.metrics import Metrics
+from cstp_server.policy.watching import PolicyFile
+from cstp_server.rpc.context import Services
+from cstp_server.rpc.endpoint import CstpEndpoint
+from cstp_server.rpc.front import Front
+from cstp_server.rpc.limiting import RateLimiter
+from cstp_server.rpc.limits import Limits
+from cstp_server.rpc.middleware import CorrelationIds
+from cstp_server.rpc.routes import routes
+from cstp_server.settings import Settings, metrics_folder, unknown_variables
+from cstp_server.storage.engine import database_url
+from cstp_server.storage.store import Store
+from cstp_server.storage.transactor import Limits as QueueLimits
+from cstp_server.worker import Worker
+
+_log = structlog.get_logger(__name__)
+_COLLECT_AFTER = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that one server process is made of."""
+
+    store: Store
+    policy: LivePolicy
+    worker: Worker
+    metrics: Metrics
+    clock: Clock
+
+    async def report(self) -> Mapping[str, bool]:
+        """Whether the service can do its work, by name."""
+        return {**await self.store.report(), "policy": True}
+
+    def note(self, events: Sequence[Event]) -> None:
+        """Count the moves of circuits, once they are durable."""
+        for event in events:
+            cause = event.data.get("cause")
+            if cause is not None:
+                self.metrics.moved(str(cause), str(event.data.get("state")))
+
+
+def assemble(settings: Settings, clock: Clock) -> Parts:
+    """The parts of a server process, wired together and not yet started. Raises `BadPolicy`, `UnsupportedDatabase`."""
+    metrics = Metrics(metrics_folder())
+    file = PolicyFile(settings.config, optional="config" not in settings.model_fields_set)
+    policy = LivePolicy(file, metrics, clock)
+    limits = QueueLimits(settings.queue_limit, settings.batch_limit, settings.deadline_ms)
+    store = Store(database_url(settings.database_url), lambda: policy.current, clock, metrics, limits)
+    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, settings.sweep_interval_ms)
+    parts = Parts(store, policy, worker, metrics, clock)
+    store.transactor.on_versions = policy.follow
+    store.transactor.on_committed = parts.note
+    return parts
+
+
+def create_app(settings: Settings | None = None, clock: Clock | None = None) -> ASGIApp:
+    """The ASGI application of one server process."""
+    settings = settings if settings is not None else Settings()
+    logs.configure(settings.log_format, settings.log_level)
+    clock = clock if clock is not None else SystemClock()
+    parts = assemble(settings, clock)
+    services = Services(
+        transactor=parts.store.transactor,
+        reader=parts.store.reader,
+        policy_source=parts.policy,
+        authenticator=parts.store.tokens,
+        readiness=parts,
+        metrics=parts.metrics,
+        clock=clock,
+        limits=Limits.of(settings),
+        rate_limiter=RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst),
+        token_key=settings.key,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        for warning in unknown_variables():
+            _log.warning("unknown_setting", problem=warning)
+        async with running(parts):
+            yield
+
+    router = Starlette(routes=routes(services), lifespan=lifespan)
+    return CorrelationIds(Front(CstpEndpoint(services), router))
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[Parts]:
+    """The parts at work; at the end, everything that was accepted is carried out first."""
+    loop = asyncio.get_running_loop()
+    _settle_memory()
+    parts.store.start()
+    parts.policy.start(parts.store.transactor, parts.worker.archive)
+    parts.worker.start()
+    with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
+        loop.add_signal_handler(signal.SIGHUP, parts.policy.request)
+    try:
+        yield parts
+    finally:
+        with contextlib.suppress(RuntimeError):
+            loop.remove_signal_handler(signal.SIGHUP)
+        await parts.worker.stop()
+        await parts.policy.stop()
+        await asyncio.to_thread(parts.store.stop)
+
+
+def _settle_memory() -> None:
+    """What is there at the start stays: the collector need not look at it again, nor look as often for the few cycles that calls make."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 50)

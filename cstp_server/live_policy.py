@@ -1,0 +1,112 @@
+"""The policy in force in this process, kept in step with its files, with signals, with calls, and with the other processes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from cstp_server.clock import Clock
+from cstp_server.domain.callers import Caller
+from cstp_server.domain.refusals import Overloaded, StoreUnavailable
+from cstp_server.metrics import Metrics
+from cstp_server.policy.compiled import Policy
+from cstp_server.policy.watching import PolicyFile, watch
+from cstp_server.services.policies import POLICY_VERSION, NotePolicy
+from cstp_server.services.ports import Reloaded, Transactor
+
+_log = structlog.get_logger(__name__)
+
+
+class LivePolicy:
+    """Reads the policy anew when there is reason to (`services.ports.PolicySource`); a bad one keeps the old one in force."""
+
+    def __init__(self, file: PolicyFile, metrics: Metrics, clock: Clock) -> None:
+        self._file = file
+        self._metrics = metrics
+        self._clock = clock
+        self._reading = asyncio.Lock()
+        self._seen_version: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transactor: Transactor | None = None
+        self._on_change: Callable[[], Awaitable[None]] | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force."""
+        return self._file.current
+
+    def start(self, transactor: Transactor, on_change: Callable[[], Awaitable[None]]) -> None:
+        """Begin to watch the files, in the running loop. `on_change` is called after another policy came into force."""
+        self._loop = asyncio.get_running_loop()
+        self._transactor = transactor
+        self._on_change = on_change
+        self._metrics.reloaded(accepted=True, at=self._clock.now())
+        self._spawn(watch(self._file.path, self._reread))
+        self._spawn(on_change())
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reload(self, caller: Caller) -> Reloaded:
+        """Read the policy anew here, and have every other process do so."""
+        return await self._read(caller, spreads=True)
+
+    def request(self) -> None:
+        """Read the policy anew soon; for signal handlers."""
+        self._spawn(self._reread())
+
+    def follow(self, versions: Mapping[str, int]) -> None:
+        """Read the policy anew when another process was told to. May be called from any thread."""
+        version = versions.get(POLICY_VERSION, 0)
+        before, self._seen_version = self._seen_version, version
+        if before is not None and before != version and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.request)
+
+    async def _reread(self) -> None:
+        await self._read(None, spreads=False)
+
+    async def _read(self, caller: Caller | None, *, spreads: bool) -> Reloaded:
+        async with self._reading:
+            before = self.current.version
+            problems = tuple(str(problem) for problem in await asyncio.to_thread(self._file.reload))
+            reloaded = Reloaded(self.current.version, self.current.version != before, problems)
+            self._report(reloaded)
+            if reloaded.changed or problems or spreads:
+                await self._note(NotePolicy(reloaded.version, problems, spreads, caller))
+            if reloaded.changed and self._on_change is not None:
+                await self._on_change()
+            return reloaded
+
+    def _report(self, reloaded: Reloaded) -> None:
+        self._metrics.reloaded(accepted=not reloaded.problems, at=self._clock.now())
+        if reloaded.problems:
+            _log.error("policy_rejected", problems=reloaded.problems, in_force=reloaded.version)
+        elif reloaded.changed:
+            _log.info("policy_loaded", version=reloaded.version)
+
+    async def _note(self, note: NotePolicy) -> None:
+        """Write down what happened; the policy is in force whether or not the store answers."""
+        if self._transactor is None:
+            return
+        try:
+            await self._transactor.run(note)
+        except (StoreUnavailable, Overloaded) as error:
+            _log.warning("policy_change_not_recorded", reason=type(error).__name__)
+            if note.spreads:
+                raise
+
+    def _spawn(self, work: Awaitable[object]) -> None:
+        task = asyncio.ensure_future(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _logged(work: Awaitable[object]) -> None:
+    try:
+        await work
+    except Exception as fault:  # noqa: BLE001 - nobody waits for this task, so nobody else would tell
+        _log.error("policy_task_faulted", exc_info=fault)
