@@ -1,0 +1,190 @@
+"""`cstp check`, `review`, `decisions`, `decision`: ask, report, look back."""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cstp_server.cli import exits
+from cstp_server.cli.output import print_json, print_line, print_record, print_table, show
+from cstp_server.cli.session import calling
+from cstp_server.cli.values import parse_pairs, parse_since
+from cstp_server.domain.decisions import Outcome, Severity, Status
+from cstp_server.domain.facts import Stakes
+
+if TYPE_CHECKING:
+    from cstp_server.client import Check, Finding
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def check(
+    context: typer.Context,
+    description: Annotated[str, typer.Argument(metavar="DESCRIPTION", help="What is about to be done, in words.")],
+    type: Annotated[str | None, typer.Option(help="The kind of action, such as `issue_refund`.")] = None,
+    category: Annotated[str | None, typer.Option(help="Such as `billing`.")] = None,
+    stakes: Annotated[Stakes | None, typer.Option(help="How much is at risk; medium when left out.")] = None,
+    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="How sure the agent is.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the action; JSON or text; may be repeated.")
+    ] = None,
+    context_: Annotated[
+        list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="Something about its circumstances; likewise.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Who acts; the token's own agent when left out.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="For whom.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The user's domain.")] = None,
+    decision_id: Annotated[str | None, typer.Option(metavar="ID", help="The same id twice is the same decision.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Evaluate and store nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask whether an action may go on. Exits 3 when it may not.
+
+    Examples:
+
+      cstp check "Refund order 1142" --type issue_refund --stakes high --param amount=1000
+
+      cstp check "Deploy build 7" --category deployment --context codeReviewCompleted=true && ./deploy
+    """
+    parameters = parse_pairs(param or (), "--param")
+    circumstances = parse_pairs(context_ or (), "--context")
+    with calling(context) as client:
+        answer = client.check(
+            description,
+            type=type,
+            category=category,
+            stakes=stakes,
+            confidence=confidence,
+            tags=tag or (),
+            parameters=parameters,
+            context=circumstances,
+            agent=agent,
+            user=user,
+            domain=domain,
+            decision_id=decision_id,
+            dry_run=dry_run,
+        )
+    if as_json:
+        print_json(answer.raw)
+    else:
+        _print_answer(answer)
+    if not answer.allowed:
+        raise typer.Exit(exits.BLOCKED)
+
+
+def review(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="The decision.")],
+    outcome: Annotated[Outcome, typer.Argument(metavar="OUTCOME", help="How it turned out: success, partial, failure or abandoned.")],
+    severity: Annotated[Severity | None, typer.Option(help="How bad a failure was; medium when left out.")] = None,
+    error_type: Annotated[str | None, typer.Option(help="Such as `Timeout`.")] = None,
+    notes: Annotated[str | None, typer.Option(help="For the record.")] = None,
+    amend: Annotated[bool, typer.Option("--amend", help="Correct an earlier review; takes the role `ops`.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Report how a decision turned out.
+
+    Examples:
+
+      cstp review dec_01J9ZC3V5M success
+
+      cstp review dec_01J9ZC3V5M failure --severity high --error-type Timeout
+    """
+    with calling(context) as client:
+        answer = client.review(id, outcome, severity=severity, error_type=error_type, notes=notes, amend=amend)
+    if as_json:
+        print_json(answer.raw)
+        return
+    print_line(f"{answer.id}: {answer.outcome}{' (already on record)' if answer.duplicate else ''}")
+    moved = [(move.scope, move.previous_state, move.state, move.failure_count) for move in answer.circuits]
+    if moved:
+        print_table(("circuit", "from", "to", "failures"), moved, empty="")
+
+
+def decisions(
+    context: typer.Context,
+    status: Annotated[Status | None, typer.Option(help="Where they are in their life.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Whose.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of which category.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="How they turned out.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="From then on: `2h` ago, a date, or an RFC 3339 time.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List decisions, newest first; one that was reviewed shows its outcome as its status.
+
+    Examples:
+
+      cstp decisions --status blocked --since 2h
+
+      cstp decisions --agent refund-bot --outcome failure --json
+    """
+    start = parse_since(since, "--since") if since is not None else None
+    with calling(context) as client:
+        matching = client.list_decisions(
+            status=status, agent=agent, category=category, outcome=outcome, since=start, page_size=min(limit, 500)
+        )
+        listed = list(islice(matching, limit))
+    if as_json:
+        print_json({"decisions": [decision.raw for decision in listed]})
+        return
+    rows = [(found.id, found.created_at, found.outcome or found.status, found.agent_id, found.description) for found in listed]
+    print_table(("id", "at", "status", "agent", "description"), rows, empty="no decision matches")
+
+
+def decision(
+    context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="The decision.")], as_json: AsJson = False
+) -> None:
+    """Show one decision.
+
+    Example:
+
+      cstp decision dec_01J9ZC3V5M
+    """
+    with calling(context) as client:
+        found = client.get_decision(id)
+    if as_json:
+        print_json(found.raw)
+        return
+    print_record(
+        [
+            ("id", found.id),
+            ("description", found.description),
+            ("status", found.status),
+            ("intervention", found.intervention),
+            ("outcome", found.outcome),
+            ("at", found.created_at),
+            ("agent", found.agent_id),
+            ("type", found.type),
+            ("category", found.category),
+            ("stakes", found.stakes),
+            ("source", found.source),
+        ]
+    )
+
+
+def _print_answer(answer: "Check") -> None:
+    from cstp_server.client import describe_remedy  # noqa: PLC0415 - loaded by now; see `session.calling`
+
+    style = "green" if answer.allowed else "bold red"
+    print_line(f"{answer.intervention if answer.allowed else answer.intervention.upper()}  {answer.decision_id or '(dry run)'}", style)
+    for finding in answer.violations:
+        _print_finding("violation", finding)
+    for finding in answer.warnings:
+        _print_finding("warning", finding)
+    for finding in answer.shadow:
+        _print_finding("shadow", finding)
+    if answer.pending is not None:
+        until = f" until {show(answer.pending.until)}" if answer.pending.until is not None else ""
+        print_line(f"  waits for its {answer.pending.kind.replace('_', ' ')}{until}")
+    for remedy in answer.remedies:
+        print_line(f"  would pass: {describe_remedy(remedy)}")
+    for probe in answer.probes:
+        print_line(f"  probe of {probe.scope}: report its outcome with `cstp review`")
+
+
+def _print_finding(kind: str, finding: "Finding") -> None:
+    print_line(f"  {kind} {finding.guardrail} ({finding.type}): {finding.message}")
+    if finding.suggestion:
+        print_line(f"    {finding.suggestion}")

@@ -1,0 +1,303 @@
+"""The sync and the async client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import wraps
+from time import sleep as _sleep
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from cstp_server import __version__
+from cstp_server.client import calls
+from cstp_server.client.calls import Call
+from cstp_server.client.errors import Unsendable
+from cstp_server.client.exchange import Attempt, Limits, Pause, Retry, Send, exchange
+from cstp_server.client.results import Circuit, Decision
+from cstp_server.clock import Clock, SystemClock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
+"""Connections are dropped sooner than servers do, so that none is closed under a call."""
+
+
+def _blocking(build: Callable[P, Call[T]]) -> "Callable[Concatenate[Client, P], T]":
+    @wraps(build)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.run(build(*args, **kwargs))
+
+    return method
+
+
+def _awaited(build: Callable[P, Call[T]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[T]]":
+    @wraps(build)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(build(*args, **kwargs))
+
+    return method
+
+
+class Client:
+    """Calls the service, and waits.
+
+    `url` is that of the server, without `/cstp`. `timeout` is in seconds and holds for one attempt; `retry` says how long to go on.
+    Nothing is read from the environment: for proxies or private certificates pass a `transport` made for them.
+
+        with Client("http://127.0.0.1:8787", token="cstp_…") as client:
+            answer = client.check("Deploy build 7", category="deployment", stakes="high")
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8787",
+        token: str | None = None,
+        *,
+        timeout: float = 5.0,
+        retry: Retry | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = _sleep,
+        clock: Clock | None = None,
+    ) -> None:
+        self._url = _endpoint(url)
+        self._limits = _limits(timeout, retry, clock)
+        self._sleep = sleep
+        self._http = httpx.Client(
+            headers=_headers(token), transport=transport, verify=_speaks_tls(self._url), trust_env=False, limits=_POOL
+        )
+
+    check = _blocking(calls.check)
+    check_proposal = _blocking(calls.check_proposal)
+    review = _blocking(calls.review)
+    record_decision = _blocking(calls.record_decision)
+    get_decision = _blocking(calls.get_decision)
+    decisions_page = _blocking(calls.decisions_page)
+    circuit_state = _blocking(calls.circuit_state)
+    circuits_page = _blocking(calls.circuits_page)
+    circuit_history = _blocking(calls.circuit_history)
+    reset_circuit = _blocking(calls.reset_circuit)
+    trip_circuit = _blocking(calls.trip_circuit)
+    list_guardrails = _blocking(calls.list_guardrails)
+    reload_policy = _blocking(calls.reload_policy)
+    discover = _blocking(calls.discover)
+
+    def list_decisions(
+        self,
+        *,
+        status: str | None = None,
+        agent: str | None = None,
+        category: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Decision]:
+        """Every decision that matches, newest first, fetched page by page as they are asked for.
+
+        newest = next(client.list_decisions(agent="refund-bot", outcome="failure"), None)
+        """
+        cursor: str | None = None
+        while True:
+            page = self.decisions_page(
+                status=status, agent=agent, category=category, outcome=outcome, since=since, limit=page_size, cursor=cursor
+            )
+            yield from page.decisions
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def list_circuits(self, *, state: str | None = None, prefix: str | None = None, page_size: int | None = None) -> Iterator[Circuit]:
+        """Every circuit that matches, by scope, fetched page by page as they are asked for.
+
+        open_ones = [circuit.scope for circuit in client.list_circuits(state="open")]
+        """
+        cursor: str | None = None
+        while True:
+            page = self.circuits_page(state=state, prefix=prefix, limit=page_size, cursor=cursor)
+            yield from page.circuits
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def run(self, call: Call[T], *, retry: Retry | None = None) -> T:
+        """Carry out one call, with other retries than the client's own if given. Raises `CstpError`."""
+        course = exchange(call, _with_retry(self._limits, retry))
+        reply: Attempt | None = None
+        while True:
+            try:
+                step = course.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            reply = self._carry_out(step)
+
+    def _carry_out(self, step: Send | Pause) -> Attempt | None:
+        if isinstance(step, Pause):
+            self._sleep(step.seconds)
+            return None
+        if self._http.is_closed:
+            raise Unsendable("the client is closed: make a new one")
+        try:
+            return self._http.post(self._url, content=step.body, timeout=step.timeout)
+        except httpx.TransportError as error:
+            return error
+
+    def close(self) -> None:
+        """Close the connections; no more calls after this."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Calls the service without blocking the event loop; the same methods as `Client`, to be awaited.
+
+    async with AsyncClient("http://127.0.0.1:8787", token="cstp_…") as client:
+        answer = await client.check("Deploy build 7", category="deployment", stakes="high")
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8787",
+        token: str | None = None,
+        *,
+        timeout: float = 5.0,
+        retry: Retry | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock | None = None,
+    ) -> None:
+        self._url = _endpoint(url)
+        self._limits = _limits(timeout, retry, clock)
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(
+            headers=_headers(token), transport=transport, verify=_speaks_tls(self._url), trust_env=False, limits=_POOL
+        )
+
+    check = _awaited(calls.check)
+    check_proposal = _awaited(calls.check_proposal)
+    review = _awaited(calls.review)
+    record_decision = _awaited(calls.record_decision)
+    get_decision = _awaited(calls.get_decision)
+    decisions_page = _awaited(calls.decisions_page)
+    circuit_state = _awaited(calls.circuit_state)
+    circuits_page = _awaited(calls.circuits_page)
+    circuit_history = _awaited(calls.circuit_history)
+    reset_circuit = _awaited(calls.reset_circuit)
+    trip_circuit = _awaited(calls.trip_circuit)
+    list_guardrails = _awaited(calls.list_guardrails)
+    reload_policy = _awaited(calls.reload_policy)
+    discover = _awaited(calls.discover)
+
+    async def list_decisions(
+        self,
+        *,
+        status: str | None = None,
+        agent: str | None = None,
+        category: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[Decision]:
+        """Every decision that matches, newest first, fetched page by page as they are asked for.
+
+        async for decision in client.list_decisions(agent="refund-bot"): ...
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.decisions_page(
+                status=status, agent=agent, category=category, outcome=outcome, since=since, limit=page_size, cursor=cursor
+            )
+            for decision in page.decisions:
+                yield decision
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def list_circuits(
+        self, *, state: str | None = None, prefix: str | None = None, page_size: int | None = None
+    ) -> AsyncIterator[Circuit]:
+        """Every circuit that matches, by scope, fetched page by page as they are asked for.
+
+        open_ones = [circuit.scope async for circuit in client.list_circuits(state="open")]
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.circuits_page(state=state, prefix=prefix, limit=page_size, cursor=cursor)
+            for circuit in page.circuits:
+                yield circuit
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def run(self, call: Call[T], *, retry: Retry | None = None) -> T:
+        """Carry out one call, with other retries than the client's own if given. Raises `CstpError`."""
+        course = exchange(call, _with_retry(self._limits, retry))
+        reply: Attempt | None = None
+        while True:
+            try:
+                step = course.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            reply = await self._carry_out(step)
+
+    async def _carry_out(self, step: Send | Pause) -> Attempt | None:
+        if isinstance(step, Pause):
+            await self._sleep(step.seconds)
+            return None
+        if self._http.is_closed:
+            raise Unsendable("the client is closed: make a new one")
+        try:
+            return await self._http.post(self._url, content=step.body, timeout=step.timeout)
+        except httpx.TransportError as error:
+            return error
+
+    async def aclose(self) -> None:
+        """Close the connections; no more calls after this."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+
+def _endpoint(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url.strip().rstrip("/").removesuffix("/cstp") + "/cstp")
+    except httpx.InvalidURL as error:
+        raise ValueError(f"`{url}` is no url: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"`{url}` is no url of a server: use one such as `http://127.0.0.1:8787`")
+    return parsed
+
+
+def _speaks_tls(url: httpx.URL) -> bool:
+    """Whether certificates will have to be verified; to load them takes longer than a call. Redirects are never followed."""
+    return url.scheme == "https"
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    headers = {"content-type": "application/json", "accept": "application/json", "user-agent": f"cstp-client/{__version__}"}
+    if token is None:
+        return headers
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("the token is empty, or holds characters that no token has (spaces, line ends, letters beyond ASCII)")
+    return headers | {"authorization": f"Bearer {token}"}
+
+
+def _limits(timeout: float, retry: Retry | None, clock: Clock | None) -> Limits:
+    if not timeout > 0:
+        raise ValueError(f"`timeout` is {timeout} and should be a positive number of seconds")
+    return Limits(timeout, retry if retry is not None else Retry(), clock if clock is not None else SystemClock())
+
+
+def _with_retry(limits: Limits, retry: Retry | None) -> Limits:
+    return limits if retry is None else Limits(limits.timeout, retry, limits.clock)

@@ -1,0 +1,238 @@
+"""What can go wrong with a call.
+
+    CstpError
+    ├── Unreachable           nobody answered: refused, timed out, cut off, or only a gateway spoke
+    ├── BadAnswer             somebody answered, and it was not this protocol
+    ├── Unsendable            the call cannot be sent as it is: not JSON, too large, the client is closed
+    ├── DecisionBlocked       the service answered no; raised by `governed`
+    └── RpcError              the service refused the call itself
+        ├── InvalidRequest    -32700, -32600
+        ├── MethodNotFound    -32601
+        ├── InvalidParams     -32602
+        ├── InternalError     -32603
+        ├── Unauthorized      -32001, HTTP 401
+        ├── Forbidden         -32001, HTTP 403
+        ├── RateLimited       -32002
+        ├── DecisionNotFound  -32007
+        ├── CircuitNotFound   -32010
+        ├── Conflict          -32011
+        ├── StoreUnavailable  -32012
+        └── Overloaded        -32013
+
+Codes are those of SPEC 2. The text of an error says what happened and, where the caller can do something about it, what.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from cstp_server.client.results import Check, Finding, Remedy
+
+
+class CstpError(Exception):
+    """The base of everything that the client raises."""
+
+
+class Unreachable(CstpError):
+    """The service could not be asked. `reached` is false when the call certainly never got there."""
+
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
+
+
+class BadAnswer(CstpError):
+    """What answered does not speak this protocol, or lacks a field that must be there."""
+
+
+class Unsendable(CstpError):
+    """The call cannot be sent as it is; nothing was sent."""
+
+
+class DecisionBlocked(CstpError):
+    """The service said no to a decision, and the body did not run.
+
+    `check` is the whole answer. A decision that waits for somebody (`check.pending`) is blocked too, until it is settled.
+
+    >>> from cstp_server.client.results import Check
+    >>> blocked = DecisionBlocked(Check(allowed=False, intervention="block", decision_id="dec_1"))
+    >>> str(blocked)
+    'decision `dec_1` was answered with `block`'
+    """
+
+    def __init__(self, check: Check) -> None:
+        super().__init__(check)
+        self.check = check
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every reason at once, as the guards gave them."""
+        return self.check.violations
+
+    def __str__(self) -> str:
+        decision = f"decision `{self.check.decision_id}`" if self.check.decision_id else "the decision"
+        text = f"{decision} was answered with `{self.check.intervention}`"
+        if self.findings:
+            text += ": " + "; ".join(finding.message for finding in self.findings)
+        if self.check.pending is not None:
+            text += f" (waits for its {self.check.pending.kind.replace('_', ' ')})"
+        if self.check.remedies:
+            text += f" (would pass: {' or '.join(describe_remedy(remedy) for remedy in self.check.remedies)})"
+        return text
+
+
+def describe_remedy(remedy: Remedy) -> str:
+    """A remedy in words.
+
+    >>> from cstp_server.client.results import Remedy
+    >>> describe_remedy(Remedy(change="lower", field="action.parameters.amount", to=500))
+    'lower `action.parameters.amount` to 500'
+    """
+    if remedy.change == "wait" and remedy.until is not None:
+        return f"wait until {in_utc(remedy.until)}"
+    if remedy.field is not None:
+        return f"{remedy.change} `{remedy.field}` to {remedy.to}"
+    return remedy.change
+
+
+def in_utc(moment: datetime) -> str:
+    """A time as the service writes it, to the second.
+
+    >>> in_utc(datetime.fromisoformat("2026-02-11T13:30:00Z"))
+    '2026-02-11T13:30:00Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class RpcError(CstpError):
+    """The service refused the call. `code` and `data` are those of the JSON-RPC error; `message` is the server's own text."""
+
+    hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, code: int = 0, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, code, data)
+        self.message = message
+        self.code = code
+        self.data: Mapping[str, Any] = data if data is not None else {}
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InvalidRequest(RpcError):
+    """The server could not read the call at all: too deep, bad text, a number that is none."""
+
+
+class MethodNotFound(RpcError):
+    """The server has no such method."""
+
+    hint = "the server may be older than this client"
+
+
+class InvalidParams(RpcError):
+    """A param is wrong; the message names it."""
+
+
+class InternalError(RpcError):
+    """The server failed; its log has the reason under the correlation id in `data`."""
+
+    def __str__(self) -> str:
+        correlation_id = self.data.get("correlationId")
+        return f"{self.message} (the server's log has the reason{f' under `{correlation_id}`' if correlation_id else ''})"
+
+
+class Unauthorized(RpcError):
+    """The token is missing, unknown, revoked or expired."""
+
+    hint = "pass a valid token; `cstp tokens create` makes one"
+
+
+class Forbidden(RpcError):
+    """The token is good and may not do this."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Roles that may."""
+        required = self.data.get("required", ())
+        return (required,) if isinstance(required, str) else tuple(str(role) for role in required)
+
+    def __str__(self) -> str:
+        if not self.required:
+            return self.message
+        return f"{self.message} (use a token with the role {' or '.join(f'`{role}`' for role in self.required)})"
+
+
+class _Later(RpcError):
+    """Nothing of the call was carried out; it may be tried again."""
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """How long the server asks to wait, in ms."""
+        wait = self.data.get("retryAfterMs")
+        return max(int(wait), 0) if isinstance(wait, int | float) and not isinstance(wait, bool) else None
+
+
+class RateLimited(_Later):
+    """Too many calls with this token."""
+
+    hint = "call less often, or share the work among tokens"
+
+
+class DecisionNotFound(RpcError):
+    """No decision of that id in the token's tenant."""
+
+
+class CircuitNotFound(RpcError):
+    """No policy covers the scope."""
+
+    @property
+    def nearest(self) -> tuple[str, ...]:
+        """Known scopes that look like the one asked for."""
+        nearest = self.data.get("nearest", ())
+        return tuple(str(scope) for scope in nearest) if isinstance(nearest, list | tuple) else ()
+
+    def __str__(self) -> str:
+        if not self.nearest:
+            return self.message
+        return f"{self.message} (did you mean {' or '.join(f'`{scope}`' for scope in self.nearest)}?)"
+
+
+class Conflict(RpcError):
+    """The call contradicts what is recorded."""
+
+
+class StoreUnavailable(RpcError):
+    """The server's database does not answer; nothing is allowed meanwhile."""
+
+    hint = "try again when the server's database is back"
+
+
+class Overloaded(_Later):
+    """The server has too much to do and carried out nothing of the call."""
+
+    hint = "try again later"
+
+
+_BY_CODE: Mapping[int, type[RpcError]] = {
+    -32700: InvalidRequest,
+    -32600: InvalidRequest,
+    -32601: MethodNotFound,
+    -32602: InvalidParams,
+    -32603: InternalError,
+    -32002: RateLimited,
+    -32007: DecisionNotFound,
+    -32010: CircuitNotFound,
+    -32011: Conflict,
+    -32012: StoreUnavailable,
+    -32013: Overloaded,
+}
+_AUTH = -32001
+_HTTP_AUTH: Mapping[int, type[RpcError]] = {401: Unauthorized, 403: Forbidden}
+
+
+def rpc_error(code: int, message: str, data: Mapping[str, Any] | None, http_status: int) -> RpcError:
+    """The error of that code. -32001 is two errors: the HTTP status tells which, and where it does not, whether roles are named."""
+    kind = _BY_CODE.get(code, RpcError)
+    if code == _AUTH:
+        kind = _HTTP_AUTH.get(http_status, Forbidden if data and data.get("required") else Unauthorized)
+    return kind(message, code, data)

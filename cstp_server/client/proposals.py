@@ -1,0 +1,53 @@
+"""What an agent wants to do, as the service is asked about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Stakes = Literal["low", "medium", "high", "critical"]
+Severity = Literal["low", "medium", "high", "critical"]
+Outcome = Literal["success", "partial", "failure", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One action, who takes it and for whom (SPEC 3). `domain` is the user's, for trust between that user and the agent.
+
+    >>> Proposal("Refund order 1142", type="issue_refund", parameters={"amount": 1000}).to_params()
+    {'action': {'description': 'Refund order 1142', 'type': 'issue_refund', 'parameters': {'amount': 1000}}}
+    """
+
+    description: str
+    type: str | None = None
+    category: str | None = None
+    stakes: Stakes | str | None = None
+    confidence: float | None = None
+    tags: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    agent: str | None = None
+    user: str | None = None
+    domain: str | None = None
+
+    def to_params(self) -> dict[str, Any]:
+        """The params of a check; what was not said is left out."""
+        action = given(
+            description=self.description,
+            type=self.type,
+            category=self.category,
+            stakes=self.stakes,
+            confidence=self.confidence,
+            tags=list(self.tags) or None,
+            parameters=dict(self.parameters) or None,
+            context=dict(self.context) or None,
+        )
+        return given(
+            action=action,
+            agent={"id": self.agent} if self.agent is not None else None,
+            user=given(id=self.user, domain=self.domain) or None,
+        )
+
+
+def given(**params: Any) -> dict[str, Any]:
+    """The params that were given, that is, are not none."""
+    return {name: value for name, value in params.items() if value is not None}

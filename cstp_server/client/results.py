@@ -1,0 +1,246 @@
+"""What the service answers, typed.
+
+Unknown fields are let through, because servers grow; each answer keeps the whole of what came over the wire under `raw`. Texts that the
+service may have more of later (`intervention`, `status`, `state`) are plain strings. Times are aware datetimes in UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What every answer keeps: `raw`, all that came over the wire. It takes no part in comparing."""
+
+    raw: Raw = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One guard's objection or remark; a circuit's also has its scope, state and evidence."""
+
+    guardrail: str
+    type: str
+    message: str
+    action: str | None = None
+    severity: str | None = None
+    suggestion: str | None = None
+    scope: str | None = None
+    state: str | None = None
+    failure_rate: float | None = None
+    recent_failures: tuple[str, ...] = ()
+    reset_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A half-open circuit's permission that this decision holds: review it before `expires_at`, or it counts as lost."""
+
+    scope: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a decision waits for: `cancel_window`, `confirmation` or `approval`."""
+
+    kind: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One change that would turn the answer into an allow."""
+
+    change: str
+    field: str | None = None
+    to: Any = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Answer):
+    """The answer to a check (SPEC 3). `allowed` alone is safe to act on."""
+
+    allowed: bool
+    intervention: str
+    decision_id: str | None = None
+    posture: str | None = None
+    violations: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    shadow: tuple[Finding, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    pending: Pending | None = None
+    remedies: tuple[Remedy, ...] = ()
+    evaluated: int = 0
+    evaluated_at: datetime | None = None
+    policy_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitMove:
+    """What a review did to one circuit."""
+
+    scope: str
+    previous_state: str
+    state: str
+    failure_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Review(Answer):
+    """The answer to a review (SPEC 4). `duplicate`: it had been counted before, and was not counted again."""
+
+    id: str
+    outcome: str
+    status: str = "reviewed"
+    success: bool = True
+    reviewed_at: datetime | None = None
+    circuits: tuple[CircuitMove, ...] = ()
+    duplicate: bool = False
+    self_reported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Answer):
+    """A decision on record; everything that the server knows of it is under `raw`."""
+
+    id: str
+    status: str
+    source: str | None = None
+    description: str | None = None
+    type: str | None = None
+    category: str | None = None
+    stakes: str | None = None
+    confidence: float | None = None
+    tags: tuple[str, ...] = ()
+    agent_id: str | None = None
+    user_id: str | None = None
+    principal: str | None = None
+    intervention: str | None = None
+    policy_version: str | None = None
+    outcome: str | None = None
+    created_at: datetime | None = None
+    answer: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Answer):
+    """The answer to recording a decision that was taken without asking."""
+
+    id: str
+    success: bool = True
+    timestamp: datetime | None = None
+    guardrail_warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit(Answer):
+    """A circuit breaker (SPEC 5). Durations in ms."""
+
+    scope: str
+    state: str
+    failure_count: int = 0
+    failure_threshold: float = 0
+    weighted_failures: float = 0
+    failure_rate: float = 0
+    reviewed_count: int = 0
+    success_count: int = 0
+    last_failure: datetime | None = None
+    window_ms: int = 0
+    cooldown_ms: int = 0
+    cooldown_remaining_ms: int | None = None
+    opened_at: datetime | None = None
+    reset_at: datetime | None = None
+    probes_in_flight: int = 0
+    probe_successes: int = 0
+    forced: bool = False
+    mode: str = "enforce"
+    policy_id: str | None = None
+    from_config: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One move of a circuit: when, why, by whom."""
+
+    at: datetime | None = None
+    type: str | None = None
+    previous_state: str | None = None
+    state: str | None = None
+    cause: str | None = None
+    actor: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History(Answer):
+    """The moves of one circuit, newest first."""
+
+    scope: str
+    transitions: tuple[Transition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChange(Answer):
+    """What a reset or a trip did, and by whom and when: `reset_…` after the one, `tripped_…` after the other."""
+
+    scope: str
+    previous_state: str
+    new_state: str
+    reset_by: str | None = None
+    reset_at: datetime | None = None
+    tripped_by: str | None = None
+    tripped_at: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One guard of any type, as it is listed."""
+
+    id: str
+    type: str
+    description: str = ""
+    action: str | None = None
+    mode: str | None = None
+    scope: tuple[str, ...] = ()
+    condition: str | None = None
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrails(Answer):
+    """Every guard of the policy."""
+
+    guardrails: tuple[Guardrail, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Answer):
+    """What a reload did: the policy in force afterwards, and what was wrong with the new one, if anything was."""
+
+    policy_version: str | None = None
+    changed: bool = False
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitPage(Answer):
+    """Some of the circuits; `next_cursor` leads to the next ones."""
+
+    circuits: tuple[Circuit, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPage(Answer):
+    """Some of the decisions, newest first; `next_cursor` leads to the next ones."""
+
+    decisions: tuple[Decision, ...]
+    next_cursor: str | None = None
