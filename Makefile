@@ -1,0 +1,73 @@
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8787
+WORKERS ?= 1
+CONFIG ?= config
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
+TOOLS := $(VENV)/.made
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+COMPILE := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help serve test format lint types imports pytest soak bench docs lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(RUNTIME) ## Start the service with config/, its data under ./data/ (HOST, PORT, WORKERS, CONFIG).
+	@echo "cstp: http://$(HOST):$(PORT)/cstp, policy $(CONFIG)/, data $${DATABASE_URL:-under ./data/}"
+	@exec $(BIN)/python -m cstp_server serve --config $(CONFIG) --host $(HOST) --port $(PORT) --workers $(WORKERS)
+
+test: format lint types imports pytest ## Run every check and every test, on SQLite and PostgreSQL.
+
+format: $(DEV)
+	$(BIN)/ruff format --check .
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+imports: $(DEV)
+	$(BIN)/lint-imports --no-cache --no-logo
+
+pytest: $(DEV) ## Run the tests alone (ARGS are pytest's).
+	$(BIN)/python -W error -m pytest $(ARGS)
+
+soak: $(DEV) ## Run the long tests, those that take minutes.
+	$(BIN)/python -W error -m pytest -m soak $(ARGS)
+
+bench: $(DEV) ## Run the benchmarks and print their figures.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(DEV) ## Write the generated parts of the documents anew.
+	$(BIN)/python docs/generate.py
+
+lock: ## Resolve the newest releases into the lock files (needs uv).
+	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
+	$(COMPILE) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+
+clean: ## Remove what the other targets made, except ./data/.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cstp needs Python 3.11 or newer: make PYTHON=python3.11 …" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUNTIME): requirements.lock | $(TOOLS)
+	$(PIP) --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(TOOLS)
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUNTIME)
