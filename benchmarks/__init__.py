@@ -1,0 +1,1 @@
+"""How fast the service is, against a bare route on the same machine in the same minute."""
