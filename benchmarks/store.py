@@ -21,9 +21,9 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.policy.loading import load_policy
 from cstp_server.services.checking import check
 from cstp_server.services.requests import CheckRequest
+from cstp_server.storage.calls import Limits
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.store import Store
-from cstp_server.storage.transactor import Limits
 
 BATCH = 32
 CIRCUITS = (10, 100, 1_000, 10_000, 100_000)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 
 import structlog
 from starlette.applications import Starlette
@@ -25,13 +27,14 @@ from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
 from cstp_server.settings import Settings, metrics_folder, unknown_variables
+from cstp_server.storage.calls import Limits as QueueLimits
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.store import Store
-from cstp_server.storage.transactor import Limits as QueueLimits
 from cstp_server.worker import Worker
 
 _log = structlog.get_logger(__name__)
 _COLLECT_AFTER = 50_000
+_LOOK_FOR_SUPERVISOR_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         for warning in unknown_variables():
             _log.warning("unknown_setting", problem=warning)
-        async with running(parts):
+        async with running(parts), _following_supervisor():
             yield
 
     router = Starlette(routes=routes(services), lifespan=lifespan)
@@ -118,6 +121,25 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
         await parts.worker.stop()
         await parts.policy.stop()
         await asyncio.to_thread(parts.store.stop)
+
+
+@contextlib.asynccontextmanager
+async def _following_supervisor() -> AsyncIterator[None]:
+    """One of several processes ends when their supervisor has, however that ended: nobody would stop it, and it would keep the port."""
+    supervisor = multiprocessing.parent_process()
+    watching = asyncio.create_task(_end_without(supervisor)) if supervisor is not None else None
+    try:
+        yield
+    finally:
+        if watching is not None:
+            watching.cancel()
+
+
+async def _end_without(supervisor: BaseProcess) -> None:
+    while supervisor.is_alive():  # noqa: ASYNC110 - nothing in this process tells when another one ends
+        await asyncio.sleep(_LOOK_FOR_SUPERVISOR_SECONDS)
+    _log.warning("supervisor_gone", consequence="this process finishes what it has accepted, and ends")
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _settle_memory() -> None:

@@ -13,7 +13,7 @@ from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuits import Circuit, CircuitSettings
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.events import Event, EventType
-from cstp_server.domain.refusals import StoreUnavailable
+from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, Needs
 from cstp_server.storage import tables
@@ -41,15 +41,30 @@ _TRANSITIONS = tuple(
 
 
 class ReadThreads:
-    """A few threads that read, each call on a connection of its own."""
+    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limit: int, deadline_ms: int) -> None:
         self._engine = engine
+        self._limit = limit
+        self._deadline = deadline_ms / 1000
+        self._waiting = 0
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reader")
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work(connection, …)` returns. Raises `StoreUnavailable` when the database does not answer."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._read(work, *args, **kwargs))
+        """What `work(connection, …)` returns.
+
+        Raises `StoreUnavailable` when the database does not answer in time, `Overloaded` when too many calls wait.
+        """
+        if self._waiting >= self._limit:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._read(work, *args, **kwargs))
+            return await asyncio.wait_for(reading, self._deadline)
+        except TimeoutError:
+            raise StoreUnavailable from None
+        finally:
+            self._waiting -= 1
 
     def stop(self) -> None:
         """Wait for what is being read."""

@@ -8,11 +8,14 @@ from cstp_server.clock import Clock
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.storage import maintenance, migrating
+from cstp_server.storage.calls import Limits
 from cstp_server.storage.engine import passing_engine, reading_engine, writing_engine
 from cstp_server.storage.loading import Key
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
 from cstp_server.storage.tokens import Tokens
-from cstp_server.storage.transactor import BatchTransactor, Gauges, Limits
+from cstp_server.storage.transactor import BatchTransactor, Gauges
+
+_PRUNE_DEADLINE_MS = 60_000
 
 
 class Store:
@@ -23,8 +26,8 @@ class Store:
         self._clock = clock
         self._writing = writing_engine(url)
         self._reading = reading_engine(url, CONNECTIONS)
-        self._threads = ReadThreads(self._reading)
-        self._pruning = ReadThreads(passing_engine(url))
+        self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms)
+        self._pruning = ReadThreads(passing_engine(url), limits.queue, _PRUNE_DEADLINE_MS)
         self.reader = SqlReader(self._threads, clock)
         self.tokens = Tokens(self._threads, clock)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits)

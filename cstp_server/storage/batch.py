@@ -1,0 +1,105 @@
+"""The use cases of one transaction: what they need is read together, and each decides on what the ones before it left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cstp_server.domain.refusals import Unauthorized
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import Decided
+from cstp_server.storage.calls import Job
+from cstp_server.storage.loading import Key, Loader, TenantView
+from cstp_server.storage.tokens import Tokens
+from cstp_server.storage.writing import Writer
+
+_MOST_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Faulted(Exception):
+    """A call's own code raised: a fault of ours, and nothing of that call is carried out."""
+
+    job: Job
+    cause: Exception
+
+
+class Batch:
+    """The use cases of one transaction."""
+
+    def __init__(self, policy: Policy, loader: Loader, writer: Writer, tokens: Tokens, tokens_version: int) -> None:
+        self._policy = policy
+        self._loader = loader
+        self._writer = writer
+        self._tokens = tokens
+        self._tokens_version = tokens_version
+        self._views: dict[str, TenantView] = {}
+        self._changed_decisions: set[Key] = set()
+        self._rewritten = False
+
+    def load(self, jobs: Sequence[Job]) -> None:
+        """Read what all of them need, until none needs more."""
+        asking = jobs
+        for _ in range(_MOST_ROUNDS):
+            for job in asking:
+                self._ask(job)
+            asking = [job for job in asking if self._loader.missing_rows(job.use_case.tenant, job.needs)]
+            if not asking:
+                return
+            self._loader.load_rows([(job.use_case.tenant, job.needs) for job in asking])
+
+    def decide(self, job: Job, now: int) -> Any:
+        """One use case's answer; its changes are there for the next one."""
+        use_case = job.use_case
+        caller = use_case.caller
+        if caller is not None and not self._tokens.is_valid_at(caller, self._tokens_version, self._loader.connection):
+            return Unauthorized("the token was revoked")
+        if self._is_overtaken(job):
+            self._complete(job, now)
+        try:
+            decided = use_case.decide(self._policy, self._view(use_case.tenant), now)
+        except Exception as fault:  # one call's fault must not undo the others' changes
+            raise Faulted(job, fault) from fault
+        self._loader.forget_logs()
+        self._take_over(use_case.tenant, decided)
+        return decided.answer
+
+    def _take_over(self, tenant: str, decided: Decided[Any]) -> None:
+        for decision in (decided.new_decision, decided.changed_decision):
+            if decision is not None:
+                self._changed_decisions.add((tenant, decision.id))
+        if self._writer.apply(tenant, decided):
+            self._writer.flush()
+            for changed in decided.circuits:
+                self._loader.forget_past((tenant, changed.circuit.scope))
+            self._rewritten = True
+
+    def _is_overtaken(self, job: Job) -> bool:
+        """Whether an earlier use case of the batch may have changed what this one needs: its decision, or a log that it reads."""
+        if self._rewritten or any((job.use_case.tenant, id) in self._changed_decisions for id in job.needs.decisions):
+            return True
+        return any(need.log_from is not None for need in job.needs.circuits.values()) if job.needs.decisions else False
+
+    def _complete(self, job: Job, now: int) -> None:
+        """Read what this use case needs only since an earlier one of the batch changed something."""
+        for _ in range(_MOST_ROUNDS):
+            self._ask(job)
+            found = (job.use_case.tenant, job.needs)
+            if not self._loader.missing(*found):
+                return
+            if any(need.log_from is not None for need in job.needs.circuits.values()):
+                self._writer.flush()
+            self._loader.load_rows([found])
+            self._loader.load_pasts([found], now)
+            self._loader.load_logs([found])
+
+    def _ask(self, job: Job) -> None:
+        try:
+            job.needs = job.use_case.needs(self._policy, self._view(job.use_case.tenant))
+        except Exception as fault:
+            raise Faulted(job, fault) from fault
+
+    def _view(self, tenant: str) -> TenantView:
+        view = self._views.get(tenant)
+        if view is None:
+            view = self._views[tenant] = TenantView(self._loader.loaded, tenant)
+        return view
