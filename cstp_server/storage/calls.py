@@ -5,7 +5,7 @@ import contextlib
 import queue
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cstp_server.clock import Clock
@@ -30,7 +30,7 @@ class Limits:
 class Job:
     """A call on its way. `result` is an answer or the exception that the caller gets; `needs` is what it last asked for.
 
-    `begun` says that the transactor has taken it up, so that nobody can promise any more that nothing of it was carried out.
+    Whoever takes the one `ticket` decides: the thread, that the call is carried out; the watch, that it never will be.
     """
 
     use_case: UseCase[Any]
@@ -39,7 +39,15 @@ class Job:
     deadline: float
     result: Any = None
     needs: Needs = _NO_NEEDS
-    begun: bool = False
+    ticket: list[None] = field(default_factory=lambda: [None])
+
+    def take_ticket(self) -> bool:
+        """Whether this was the first to ask for it; safe between threads, since taking from a list is one step."""
+        try:
+            self.ticket.pop()
+        except IndexError:
+            return False
+        return True
 
 
 class Calls:
@@ -104,11 +112,9 @@ class Calls:
         return jobs, True
 
     def begin(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs that somebody still waits for, marked as begun. Called by the thread."""
+        """The jobs that are to be carried out: those whose deadline has not passed. Called by the thread."""
         now = self._clock.monotonic()
-        for job in jobs:
-            job.begun = job.deadline >= now
-        return [job for job in jobs if job.begun and not job.future.done()]
+        return [job for job in jobs if job.deadline >= now and job.take_ticket()]
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Give the jobs their results. Called by the thread."""
@@ -130,7 +136,7 @@ class Calls:
         while deadlines and (deadlines[0].future.done() or deadlines[0].deadline < now):
             job = deadlines.popleft()
             if not job.future.done():
-                job.future.set_exception(StoreUnavailable() if job.begun else Overloaded())
+                job.future.set_exception(Overloaded() if job.take_ticket() else StoreUnavailable())
         self._watching = loop if deadlines else None
         if deadlines:
             loop.call_later(_WATCH_SECONDS, self._watch, loop)
