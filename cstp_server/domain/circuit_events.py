@@ -1,10 +1,11 @@
 """What the moves of a circuit are called in the record of events."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cstp_server.domain.circuits import MICRO, Cause, Circuit, CircuitSettings, State, Step, Transition
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
+from cstp_server.domain.circuit_state import Cause, Circuit, State, Step, Transition
 from cstp_server.domain.events import Event, EventType
 
 SYSTEM_ACTOR = "system"
@@ -28,14 +29,8 @@ def step_events(step: Step, settings: CircuitSettings, attribution: Attribution)
     for lease in step.expired:
         yield _event(EventType.CIRCUIT_PROBE_EXPIRED, scope, attribution, {"decision_id": lease.decision_id}, actor=SYSTEM_ACTOR)
     for moved in step.transitions:
-        by_time = moved.cause is Cause.COOLDOWN_ELAPSED
-        yield _event(
-            _event_type(moved),
-            scope,
-            attribution,
-            _transition_data(moved, step.circuit, settings, attribution),
-            actor=SYSTEM_ACTOR if by_time else attribution.actor,
-        )
+        by = _by_time(attribution) if moved.cause is Cause.COOLDOWN_ELAPSED else attribution
+        yield _event(_event_type(moved), scope, by, _transition_data(moved, step.circuit, settings, by))
 
 
 def amended_event(before: State, circuit: Circuit, settings: CircuitSettings, attribution: Attribution) -> Event:
@@ -47,6 +42,11 @@ def amended_event(before: State, circuit: Circuit, settings: CircuitSettings, at
 def claimed_event(scope: str, decision_id: str, expires_at: int, attribution: Attribution) -> Event:
     """The event of a probe that a decision was given."""
     return _event(EventType.CIRCUIT_PROBE_CLAIMED, scope, attribution, {"decision_id": decision_id, "expires_at": expires_at})
+
+
+def _by_time(attribution: Attribution) -> Attribution:
+    """What time did was nobody's doing, whatever the call that noticed it was about."""
+    return replace(attribution, actor=SYSTEM_ACTOR, reason=None, decision_id=None)
 
 
 def _event_type(moved: Transition) -> EventType:

@@ -1,6 +1,8 @@
 """What a circuit that does not let a decision through says about it."""
 
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Effect, State, has_free_probe
+from cstp_server.domain.circuit_settings import CircuitSettings, Effect
+from cstp_server.domain.circuit_state import Circuit, State
+from cstp_server.domain.circuits import has_free_probe
 from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention
 from cstp_server.domain.scopes import TEMPLATE_VALUE, parse_scope
 

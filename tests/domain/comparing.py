@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, Past, advance, fold
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry
+from cstp_server.domain.circuits import advance, fold
 from tests.domain.naive import NaiveCircuit
 
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuits import MICRO, Circuit, CircuitSettings, Entry, Past, State, Step, Transition
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry, State, Step, Transition
 from cstp_server.domain.decisions import Outcome, Severity
 
 SETTINGS = CircuitSettings(

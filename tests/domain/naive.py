@@ -6,7 +6,8 @@ It shares nothing with the breaker but the names of its states, its settings and
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cstp_server.domain.circuits import CircuitSettings, OnSuccess, State
+from cstp_server.domain.circuit_settings import CircuitSettings, OnSuccess
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Outcome, Severity
 
 

@@ -3,19 +3,9 @@
 import pytest
 
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuits import (
-    MICRO,
-    TRANSITIONS,
-    Cause,
-    Circuit,
-    CircuitSettings,
-    Entry,
-    EntryKind,
-    IllegalTransition,
-    OnSuccess,
-    Past,
-    State,
-)
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings, OnSuccess
+from cstp_server.domain.circuit_state import TRANSITIONS, Cause, Circuit, Entry, EntryKind, IllegalTransition, State
 from cstp_server.domain.decisions import Outcome, Severity
 from tests.domain.machine import Machine, settings
 
@@ -455,8 +445,8 @@ def test_another_outcome_under_the_settings_of_its_time() -> None:
     assert back == entry
 
 
-def past_of(*entries: Entry, horizon: int | None = None, more_failures: bool = False) -> Past:
-    return Past(entries, [entry for entry in entries if entry.failed], horizon=horizon, more_failures=more_failures)
+def past_of(*entries: Entry, horizon: int | None = None, more_until: int = 0) -> Past:
+    return Past(entries, [entry for entry in entries if entry.failed], horizon=horizon, more_until=more_until)
 
 
 def line(seq: int, at: int, *, failed: bool = True) -> Entry:
@@ -469,7 +459,14 @@ def test_a_past_that_is_asked_for_more_than_it_holds_says_so() -> None:
     with pytest.raises(LookupError):
         past_of(line(1, 10), horizon=50).expired(0, 51)
     with pytest.raises(LookupError):
-        past_of(line(1, 10), more_failures=True).oldest_failure(1)
+        past_of(line(1, 10), more_until=9).oldest_failure(1)
+
+
+def test_a_past_that_lies_behind_the_head_does_not_matter() -> None:
+    """Once a reset has put the head behind everything that was not read, the next failure is the oldest."""
+    past = past_of(line(1, 10), more_until=9)
+    past.append(line(11, 70))
+    assert past.oldest_failure(10).seq == 11
 
 
 def test_a_past_knows_how_old_its_oldest_outcome_may_be() -> None:

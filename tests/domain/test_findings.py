@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cstp_server.domain.circuit_findings import circuit_finding, circuit_id, duration_text
-from cstp_server.domain.circuits import MICRO, Circuit, Effect, State
+from cstp_server.domain.circuit_settings import MICRO, Effect
+from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.findings import CLEAN, Finding, GuardType, Intervention, Mode, judge
 from tests.domain.machine import Machine, settings
 

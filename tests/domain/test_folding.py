@@ -7,7 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuits import MICRO, Circuit, CircuitSettings, Entry, OnSuccess, Past, State
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings, OnSuccess
+from cstp_server.domain.circuit_state import Circuit, Entry, State, Step
 from cstp_server.domain.decisions import Outcome, Severity
 from tests.domain.comparing import assert_same, comparable, folded
 from tests.domain.naive import Input, replay
@@ -73,7 +75,7 @@ class Walk:
         assert step.entry is not None
         self.log.append(step.entry)
 
-    def _steps(self, kind: str, what: tuple[Any, ...]) -> breaker.Step:
+    def _steps(self, kind: str, what: tuple[Any, ...]) -> Step:
         circuit, policy, past, now = self.circuit, self.policy, self.past, self.now
         if kind == "outcome":
             _, decision, agent, outcome, severity = what

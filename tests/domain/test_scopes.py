@@ -111,7 +111,7 @@ def test_facts_belong_to_every_scope_that_they_match() -> None:
         stakes=st.sampled_from(Stakes),
         tags=st.lists(st.text(min_size=1).map(fold_name)).map(tuple),
         user_id=st.none() | st.text(min_size=1),
-        user_domain=st.text(min_size=1),
+        user_domain=st.text(min_size=1).filter(lambda domain: "/" not in domain),  # the wire refuses it
     )
 )
 def test_every_scope_of_any_facts_reads_back_with_its_template(facts: Facts) -> None:
