@@ -65,6 +65,9 @@ $(TOOLS):
 
 $(RUNTIME): requirements.lock | $(TOOLS)
 	$(PIP) --require-hashes --requirement requirements.lock
+	@echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	@printf '#!/bin/sh\nexec "%s/python" -m cstp_server "$$@"\n' '$(CURDIR)/$(BIN)' > $(BIN)/cstp
+	@chmod +x $(BIN)/cstp
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | $(TOOLS)

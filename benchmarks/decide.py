@@ -11,7 +11,7 @@ from benchmarks.figures import Figure, median_of, show
 from benchmarks.fleet import CALLER, check_of, fleet_facts
 from benchmarks.policies import write_policy
 from cstp_server.clock import SystemClock
-from cstp_server.domain.circuits import Circuit
+from cstp_server.domain.circuit_state import Circuit
 from cstp_server.domain.facts import Facts
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.loading import load_policy

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, create_engine, insert
 
 from benchmarks.fleet import CALLER, fleet_facts
-from cstp_server.domain.circuits import MICRO, Circuit, Window
+from cstp_server.domain.circuit_settings import MICRO
+from cstp_server.domain.circuit_state import Circuit, Window
 from cstp_server.domain.decisions import Answer, Decision, Source, Status
 from cstp_server.domain.findings import Intervention, Verdict
 from cstp_server.storage import migrating, tables

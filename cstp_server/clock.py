@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-from ulid_transform import ulid_now
+from ulid_transform import ulid_at_time, ulid_now
 
 
 class Clock(Protocol):
@@ -33,3 +33,16 @@ class SystemClock:
 def new_id(prefix: str) -> str:
     """A new id that sorts by its time of creation: the prefix, an underscore, a ULID."""
     return f"{prefix}_{ulid_now()}"
+
+
+class RisingIds:
+    """Ids that sort in the order in which they were made, even within a millisecond; for one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def new(self, prefix: str) -> str:
+        """An id that sorts after every one before it: each has a millisecond to itself, if need be one that is yet to come."""
+        self._last = max(self._clock.now(), self._last + 1)
+        return f"{prefix}_{ulid_at_time(self._last / 1000)}"

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -10,6 +12,7 @@ from cstp_server.domain.callers import Caller
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.metrics import Metrics
 from cstp_server.policy.compiled import Policy
+from cstp_server.policy.problems import PolicyProblem
 from cstp_server.policy.watching import PolicyFile, watch
 from cstp_server.services.policies import POLICY_VERSION, NotePolicy
 from cstp_server.services.ports import Reloaded, Transactor
@@ -26,6 +29,7 @@ class LivePolicy:
         self._clock = clock
         self._reading = asyncio.Lock()
         self._seen_version: int | None = None
+        self._problems: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transactor: Transactor | None = None
         self._on_change: Callable[[], Awaitable[None]] | None = None
@@ -72,14 +76,22 @@ class LivePolicy:
     async def _read(self, caller: Caller | None, *, spreads: bool) -> Reloaded:
         async with self._reading:
             before = self.current.version
-            problems = tuple(str(problem) for problem in await asyncio.to_thread(self._file.reload))
+            problems = tuple(self._told(problem) for problem in await asyncio.to_thread(self._file.reload))
             reloaded = Reloaded(self.current.version, self.current.version != before, problems)
             self._report(reloaded)
-            if reloaded.changed or problems or spreads:
+            news = reloaded.changed or problems != self._problems
+            self._problems = problems
+            if news or spreads:
                 await self._note(NotePolicy(reloaded.version, problems, spreads, caller))
             if reloaded.changed and self._on_change is not None:
                 await self._on_change()
             return reloaded
+
+    def _told(self, problem: PolicyProblem) -> str:
+        """The problem as callers may read it: where in the policy it is, not where on this machine the policy is."""
+        root = self._file.path if self._file.path.is_dir() else self._file.path.parent
+        file = Path(problem.file)
+        return str(replace(problem, file=str(file.relative_to(root)) if file.is_relative_to(root) else file.name))
 
     def _report(self, reloaded: Reloaded) -> None:
         self._metrics.reloaded(accepted=not reloaded.problems, at=self._clock.now())

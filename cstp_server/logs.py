@@ -10,8 +10,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_WORDS = ("authorization", "token", "secret", "password", "api_key", "apikey")
 _HIDDEN = "[hidden]"
-_CHATTY = ("uvicorn.access", "alembic", "httpx", "httpcore")
-"""Loggers that write a line for every request or every look at the schema."""
+_CHATTY = ("uvicorn.access", "alembic", "httpx", "httpcore", "watchfiles")
+"""Loggers that write a line for every request, every look at the schema or every file that changes beside the policy, a log among them."""
 
 
 def configure(log_format: Literal["console", "json"], level: str) -> None:

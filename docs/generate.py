@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from cstp_server.domain.circuits import TRANSITIONS, State
+from cstp_server.domain.circuit_state import TRANSITIONS, State
 from cstp_server.policy.reference import reference as policy_reference
 from cstp_server.rpc.reference import reference as rpc_reference
 from cstp_server.settings import SettingInfo, describe

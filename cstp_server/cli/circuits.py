@@ -38,7 +38,7 @@ def circuits(
     if as_json:
         print_json({"circuits": [circuit.raw for circuit in listed]})
         return
-    rows = [(circuit.scope, _state(circuit), _failures(circuit), circuit.failure_rate, _cooldown(circuit)) for circuit in listed]
+    rows = [(circuit.scope, _state(circuit), _failures(circuit), _rate(circuit), _cooldown(circuit)) for circuit in listed]
     print_table(("scope", "state", "failures", "rate", "cooldown"), rows, empty="no circuit matches")
 
 
@@ -60,7 +60,7 @@ def state(context: typer.Context, scope: Scope, as_json: AsJson = False) -> None
             ("state", circuit.state),
             ("forced", circuit.forced or None),
             ("failures", _failures(circuit)),
-            ("failure rate", circuit.failure_rate),
+            ("failure rate", _rate(circuit)),
             ("last failure", circuit.last_failure),
             ("window", in_words(circuit.window_ms)),
             ("cooldown", in_words(circuit.cooldown_ms)),
@@ -145,11 +145,16 @@ def _print_change(change: "CircuitChange", as_json: bool) -> None:
 
 
 def _state(circuit: "Circuit") -> str:
-    return f"{circuit.state} (forced)" if circuit.forced else circuit.state
+    remarks = [*(["forced"] if circuit.forced else []), *([circuit.mode] if circuit.mode != "enforce" else [])]
+    return f"{circuit.state} ({', '.join(remarks)})" if remarks else circuit.state
 
 
 def _failures(circuit: "Circuit") -> str:
     return f"{circuit.weighted_failures:g}/{circuit.failure_threshold:g}"
+
+
+def _rate(circuit: "Circuit") -> str:
+    return f"{100 * circuit.failure_rate:.3g}%"
 
 
 def _cooldown(circuit: "Circuit") -> str | None:

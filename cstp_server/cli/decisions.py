@@ -136,7 +136,7 @@ def decisions(
 def decision(
     context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="The decision.")], as_json: AsJson = False
 ) -> None:
-    """Show one decision.
+    """Show one decision, and what the guards said of it.
 
     Example:
 
@@ -162,6 +162,8 @@ def decision(
             ("source", found.source),
         ]
     )
+    if found.answer is not None:
+        _print_reasons(found.answer)
 
 
 def _print_answer(answer: "Check") -> None:
@@ -169,12 +171,7 @@ def _print_answer(answer: "Check") -> None:
 
     style = "green" if answer.allowed else "bold red"
     print_line(f"{answer.intervention if answer.allowed else answer.intervention.upper()}  {answer.decision_id or '(dry run)'}", style)
-    for finding in answer.violations:
-        _print_finding("violation", finding)
-    for finding in answer.warnings:
-        _print_finding("warning", finding)
-    for finding in answer.shadow:
-        _print_finding("shadow", finding)
+    _print_reasons(answer)
     if answer.pending is not None:
         until = f" until {show(answer.pending.until)}" if answer.pending.until is not None else ""
         print_line(f"  waits for its {answer.pending.kind.replace('_', ' ')}{until}")
@@ -182,6 +179,12 @@ def _print_answer(answer: "Check") -> None:
         print_line(f"  would pass: {describe_remedy(remedy)}")
     for probe in answer.probes:
         print_line(f"  probe of {probe.scope}: report its outcome with `cstp review`")
+
+
+def _print_reasons(answer: "Check") -> None:
+    for kind, findings in (("violation", answer.violations), ("warning", answer.warnings), ("shadow", answer.shadow)):
+        for finding in findings:
+            _print_finding(kind, finding)
 
 
 def _print_finding(kind: str, finding: "Finding") -> None:

@@ -33,8 +33,8 @@ def create(
 
       CSTP_TOKEN=$(cstp tokens create pipeline --role ci --expires 30d)
     """
-    if not name.strip():
-        raise typer.BadParameter("must not be blank", param_hint="NAME")
+    for value, hint in ((name, "NAME"), (agent, "--agent"), (tenant, "--tenant")):
+        _require_readable(value, hint)
     lifetime_ms = parse_duration(expires, "--expires") if expires is not None else None
     with operating(context) as backend:
         token = backend.create_token(name=name, roles=tuple(dict.fromkeys(role)), tenant=tenant, agent_id=agent, expires_in_ms=lifetime_ms)
@@ -87,6 +87,12 @@ def revoke(context: typer.Context, name: Annotated[str, typer.Argument(metavar="
     if not revoked:
         fail(f"there is no token `{name}` in force: `cstp tokens list` shows them")
     say(f"token `{name}` is revoked")
+
+
+def _require_readable(value: str | None, hint: str) -> None:
+    """What names somebody in logs and records must be seen, and be one line."""
+    if value is not None and not (value.strip() and value.isprintable()):
+        raise typer.BadParameter("must not be blank, nor hold line ends or other characters that cannot be seen", param_hint=hint)
 
 
 def _status(token: TokenInfo, now: int) -> str:

@@ -22,6 +22,7 @@
 Codes are those of SPEC 2. The text of an error says what happened and, where the caller can do something about it, what.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -87,11 +88,13 @@ def describe_remedy(remedy: Remedy) -> str:
     >>> from cstp_server.client.results import Remedy
     >>> describe_remedy(Remedy(change="lower", field="action.parameters.amount", to=500))
     'lower `action.parameters.amount` to 500'
+    >>> describe_remedy(Remedy(change="set", field="action.context.humanApproval", to=True))
+    'set `action.context.humanApproval` to true'
     """
     if remedy.change == "wait" and remedy.until is not None:
         return f"wait until {in_utc(remedy.until)}"
     if remedy.field is not None:
-        return f"{remedy.change} `{remedy.field}` to {remedy.to}"
+        return f"{remedy.change} `{remedy.field}` to {json.dumps(remedy.to, ensure_ascii=False)}"
     return remedy.change
 
 
@@ -121,6 +124,10 @@ class RpcError(CstpError):
 
 class InvalidRequest(RpcError):
     """The server could not read the call at all: too deep, bad text, a number that is none."""
+
+    def __str__(self) -> str:
+        said = [str(self.data[name]) for name in ("field", "expected") if name in self.data]
+        return f"{self.message}: {' '.join(said)}" if said else self.message
 
 
 class MethodNotFound(RpcError):
@@ -157,7 +164,8 @@ class Forbidden(RpcError):
         return (required,) if isinstance(required, str) else tuple(str(role) for role in required)
 
     def __str__(self) -> str:
-        if not self.required:
+        unnamed = [role for role in self.required if f"`{role}`" not in self.message]
+        if not unnamed:
             return self.message
         return f"{self.message} (use a token with the role {' or '.join(f'`{role}`' for role in self.required)})"
 

@@ -138,6 +138,8 @@ def _silence(error: httpx.TransportError | None) -> _Failure:
 
 
 def _read_response(response: httpx.Response, request_id: str) -> Any:
+    if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        return _Failure(Unsendable("the call is larger than the server takes"), carried_out=False)
     answer = _json_object(response)
     if answer is None or ("result" not in answer and not isinstance(answer.get("error"), Mapping)):
         return _read_status(response)
@@ -182,8 +184,6 @@ def _read_status(response: httpx.Response) -> _Failure:
         return _Failure(limited, transient=True, carried_out=False, wait_ms=_retry_after_ms(response))
     if status in _GATEWAYS:
         return _Failure(Unreachable(f"a gateway in front of the service answered HTTP {status}"), transient=True)
-    if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-        return _Failure(Unsendable("the call is larger than the server takes"))
     return _Failure(BadAnswer(f"the answer (HTTP {status}) is no JSON-RPC: is the url that of a CSTP server?"))
 
 

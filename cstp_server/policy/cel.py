@@ -15,6 +15,7 @@ from cel_expr_python import cel  # type: ignore[import-untyped]  # the wheel car
 from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
 from cstp_server.domain.expressions import EvaluationFailed, Subject
+from cstp_server.policy.cel_names import with_folded_names
 from cstp_server.policy.cel_nulls import Rewritten, with_nulls
 from cstp_server.policy.cel_tokens import Token, TokenKind, tokens_of
 
@@ -80,7 +81,7 @@ class CelPredicate:
 def compile_predicate(source: str) -> CelPredicate:
     """The condition that `source` describes. Raises `BadExpression` when it does not compile, or cannot give true or false."""
     _refuse_unknown_fields(source)
-    rewritten = with_nulls(source)
+    rewritten = with_nulls(with_folded_names(source))
     try:
         expression = _ENVIRONMENT.compile(rewritten.source)
     except Exception as error:  # noqa: BLE001  whatever the compiler raises says that this text is no expression

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.expressions import EvaluationFailed, Subject, subject_of
 from cstp_server.domain.facts import Facts, Stakes
 from cstp_server.domain.findings import Intervention

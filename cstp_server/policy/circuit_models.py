@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from cstp_server.domain.circuits import Effect, OnSuccess
+from cstp_server.domain.circuit_settings import Effect, OnSuccess
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.scopes import parse_scope

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.expressions import Predicate
 from cstp_server.domain.facts import Facts, Stakes
 from cstp_server.domain.findings import Mode

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cstp_server.domain.circuits import MICRO, CircuitSettings
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.decisions import Severity
 from cstp_server.domain.expressions import Predicate
 from cstp_server.domain.findings import Intervention

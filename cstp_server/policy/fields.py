@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from cstp_server.domain.circuits import MICRO
+from cstp_server.domain.circuit_settings import MICRO
 from cstp_server.domain.facts import fold_name
-from cstp_server.domain.scopes import BadScope, parse_scope
+from cstp_server.domain.scopes import TEMPLATE_VALUE, BadScope, parse_scope
 from cstp_server.policy.cel import compile_predicate
 
 LONGEST_MS = 10 * 365 * 86_400_000
@@ -39,9 +39,12 @@ def _expression(source: str) -> str:
 
 def _scope(text: str) -> str:
     try:
-        return str(parse_scope(text))
+        scope = parse_scope(text)
     except BadScope as error:
         raise ValueError(str(error)) from None
+    if TEMPLATE_VALUE in scope.value and not scope.is_template:
+        raise ValueError(f"`{text}`: `*` stands for every value, never for a part of one: write `{scope.template}`")
+    return str(scope)
 
 
 def _id(text: str) -> str:

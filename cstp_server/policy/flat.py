@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 from cstp_server.domain.facts import Stakes, fold_name
-from cstp_server.domain.scopes import BadScope, Scope, ScopeKind, parse_scope
+from cstp_server.domain.scopes import TEMPLATE_VALUE, BadScope, Scope, ScopeKind, parse_scope
 
 ACTION_FIELDS = frozenset({"stakes", "category", "confidence", "type", "description"})
 _AGENT_NAMES = frozenset({"agent", "agent_id"})
@@ -198,7 +198,7 @@ def _scope(name: str) -> Scope | None:
 
 
 def _within(scope: Scope) -> str:
-    if scope.is_template:
+    if TEMPLATE_VALUE in scope.value:
         raise ValueError(f"`{scope}` is a template: a rule's scope names a value")
     value = _literal(scope.value)
     user, _, domain = scope.value.rpartition("/")

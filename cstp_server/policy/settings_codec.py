@@ -5,7 +5,7 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
-from cstp_server.domain.circuits import CircuitSettings, Effect, OnSuccess
+from cstp_server.domain.circuit_settings import CircuitSettings, Effect, OnSuccess
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
 

@@ -16,9 +16,12 @@ def cursor_of(place: str) -> str:
 def place_of(cursor: str) -> str:
     """The place that a cursor stands for; `BadParams` when it is none of ours."""
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise BadParams("cursor", _BAD) from error
+    if not place or "\x00" in place:
+        raise BadParams("cursor", _BAD)
+    return place
 
 
 def decision_cursor(at: int, id: str) -> str:

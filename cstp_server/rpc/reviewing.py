@@ -8,9 +8,11 @@ from cstp_server.domain.decisions import Outcome, Review, ReviewAnswer, Severity
 from cstp_server.domain.refusals import Refusal
 from cstp_server.rpc.actions import CheckParams, check_request
 from cstp_server.rpc.context import Context
+from cstp_server.rpc.errors import BadParams
+from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.wire import DecisionId, OutcomeName, Params, Result, SeverityName, Time, taken_id
 from cstp_server.services import reviewing
-from cstp_server.services.requests import ReviewRequest
+from cstp_server.services.requests import CheckRequest, ReviewRequest
 
 _DETAILS = (
     "error_type",
@@ -92,7 +94,16 @@ async def review(context: Context, params: ReviewParams) -> ReviewResult | Refus
             details={name: value for name in _DETAILS if (value := getattr(params, name)) is not None},
         ),
         amend=params.amend is True,
-        inline=check_request(params.decision, services.limits, "decision.") if params.decision is not None else None,
+        inline=_inline(params.id, params.decision, services.limits) if params.decision is not None else None,
     )
     answer = await reviewing.review(services.transactor, context.caller, request)
     return answer if isinstance(answer, Refusal) else ReviewResult.of(answer)
+
+
+def _inline(id: str, decision: CheckParams, limits: Limits) -> CheckRequest:
+    """The context of a decision that was never checked here; what it says must be what the review does."""
+    if decision.decision_id is not None and decision.decision_id != id:
+        raise BadParams("decision.decisionId", "must agree with `id`: give one of them")
+    if decision.dry_run:
+        raise BadParams("decision.dryRun", "must not be true: a review is stored")
+    return check_request(decision, limits, "decision.")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_events import Attribution, amended_event, step_events
+from cstp_server.domain.circuit_settings import ARCHIVED
+from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
@@ -31,11 +33,13 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
     attribution = replace(amendment.attribution, reason=f"the outcome of `{amendment.decision.id}` was amended")
     for scope, seq in amendment.reviewed.entries:
         settings = policy.circuits.covering_text(scope)
-        if settings is None:
-            continue
-        passed = breaker.advance(view.circuit(scope), settings, view.past(scope), attribution.at)
-        before, log = passed.circuit, view.log(scope)
+        log, circuit = view.log(scope), view.circuit(scope)
         entry, again = _folded_again(log, seq, amendment.review)
+        if settings is None:  # archived: its past is put right, and time stands still for it
+            changes.append(Changed(replace(again, archived_at=circuit.archived_at), ARCHIVED, amended=entry))
+            continue
+        passed = breaker.advance(circuit, settings, view.past(scope), attribution.at)
+        before = passed.circuit
         after = replace(breaker.advance(again, settings, log.past, attribution.at).circuit, archived_at=before.archived_at)
         events.extend(step_events(passed, settings, attribution))
         moves.append(CircuitMove(scope, before.state.value, after.state.value, after.window.failures))
@@ -54,14 +58,14 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
     )
 
 
-def _folded_again(log: CircuitLog, seq: int, review: Review) -> tuple[breaker.Entry, breaker.Circuit]:
+def _folded_again(log: CircuitLog, seq: int, review: Review) -> tuple[Entry, Circuit]:
     settings_of = log.settings.__getitem__
     entries = [_replaced(entry, seq, review, log) for entry in log.entries]
     rewritten = next(entry for entry in entries if entry.seq == seq)
     return rewritten, breaker.fold(log.start, entries, settings_of, log.past)
 
 
-def _replaced(entry: breaker.Entry, seq: int, review: Review, log: CircuitLog) -> breaker.Entry:
+def _replaced(entry: Entry, seq: int, review: Review, log: CircuitLog) -> Entry:
     if entry.seq != seq:
         return entry
     return breaker.amended(entry, log.settings[entry.settings], review.outcome, review.severity)

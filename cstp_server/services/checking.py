@@ -1,6 +1,6 @@
 """May this decision go on? (SPEC 1 and 3)"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +8,8 @@ from cstp_server.clock import new_id
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import Attribution, claimed_event, step_events
-from cstp_server.domain.circuits import Circuit, State
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, State, Step
 from cstp_server.domain.decisions import Answer, Decision, Probe, Remedy, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
@@ -62,7 +63,7 @@ class Check:
         case = self._classified(policy)
         looked = _look(case, view, now)
         verdict = evaluate(case, looked.circuits, now)
-        claims = _claim(case, looked, self.decision_id, now) if verdict.allowed else {}
+        claims = _claim(case, looked, self.decision_id, now) if verdict.allowed and not self.request.dry_run else {}
         answer = Answer(
             decision_id=self.decision_id,
             verdict=verdict,
@@ -148,7 +149,7 @@ class Looked:
     """The circuits of a case as time has left them, and the steps that time took."""
 
     circuits: Mapping[str, Circuit]
-    steps: tuple[tuple[breaker.CircuitSettings, breaker.Step], ...]
+    steps: tuple[tuple[CircuitSettings, Step], ...]
     changes: tuple[Changed, ...]
 
     def events(self, attribution: Attribution) -> tuple[Event, ...]:
@@ -158,7 +159,7 @@ class Looked:
 
 def _look(case: Case, view: View, now: int) -> Looked:
     circuits: dict[str, Circuit] = {}
-    steps: list[tuple[breaker.CircuitSettings, breaker.Step]] = []
+    steps: list[tuple[CircuitSettings, Step]] = []
     changes: list[Changed] = []
     for scope, settings in case.circuits:
         circuit = view.circuit(scope)
@@ -200,10 +201,15 @@ def _guards_of(verdict: Verdict) -> list[str]:
 
 def _with_field(facts: Facts, path: str, value: Any) -> Facts:
     """The facts with one field of the agent's context or parameters changed; `path` as in a finding's `requires`."""
-    _, _, rest = path.partition(".")
-    group, _, name = rest.partition(".")
-    if group == "context":
-        return replace(facts, context={**facts.context, name: value})
-    if group == "parameters":
-        return replace(facts, parameters={**facts.parameters, name: value})
+    _, group, *names = path.split(".")
+    if group == "context" and names:
+        return replace(facts, context=_with_value(facts.context, names, value))
+    if group == "parameters" and names:
+        return replace(facts, parameters=_with_value(facts.parameters, names, value))
     return facts
+
+
+def _with_value(fields: Mapping[str, Any], names: Sequence[str], value: Any) -> Mapping[str, Any]:
+    first, *deeper = names
+    inner = fields.get(first)
+    return {**fields, first: _with_value(inner if isinstance(inner, Mapping) else {}, deeper, value) if deeper else value}

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_findings import circuit_id
-from cstp_server.domain.circuits import MICRO, Circuit, CircuitSettings, State
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.events import Event
-from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.refusals import CircuitNotFound, Refusal
 from cstp_server.domain.scopes import parse_scope
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitRow, Reader
@@ -42,11 +43,12 @@ async def list_circuits(
 
 
 async def history(reader: Reader, policy: Policy, caller: Caller, scope: str, limit: int) -> Sequence[HistoryEntry] | Refusal:
-    """The circuit's transitions, newest first."""
+    """The circuit's transitions, newest first; those of an archived circuit are still told."""
     found = covered(policy, scope)
-    if isinstance(found, Refusal):
+    if isinstance(found, Refusal) and not isinstance(found, CircuitNotFound):
         return found
-    return [_history_entry(event) for event in await reader.transitions(caller.tenant, found.scope, limit)]
+    events = await reader.transitions(caller.tenant, found.scope, limit)
+    return found if isinstance(found, CircuitNotFound) and not events else [_history_entry(event) for event in events]
 
 
 def view_of(row: CircuitRow, settings: CircuitSettings, *, from_config: bool) -> CircuitView:

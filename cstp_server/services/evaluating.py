@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cstp_server.domain.circuit_findings import circuit_finding
-from cstp_server.domain.circuits import Circuit, CircuitSettings, State
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.expressions import Subject, subject_of
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import CLEAN, Finding, Mode, Verdict, judge

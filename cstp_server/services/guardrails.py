@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from cstp_server.domain.circuits import MICRO, CircuitSettings
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.findings import GuardType
 from cstp_server.domain.guardrails import Guardrail
 from cstp_server.policy.compiled import Policy

@@ -1,6 +1,6 @@
 """Which agent a call is for: no identity is taken from a parameter when the token knows better (SPEC 2 and 3)."""
 
-from cstp_server.domain.callers import ANONYMOUS, Caller, Role
+from cstp_server.domain.callers import ANONYMOUS, Caller
 from cstp_server.domain.refusals import Forbidden
 
 
@@ -10,7 +10,7 @@ def agent_of(caller: Caller, named: str | None) -> str | Forbidden:
         return named or caller.own_agent or ANONYMOUS
     if named is not None and named != caller.agent_id:
         message = f"this token speaks for agent `{caller.agent_id}` alone, not for `agent.id` `{named}`"
-        return Forbidden(message, (Role.OPS.value,))
+        return Forbidden(message)
     return caller.agent_id
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cstp_server.domain.callers import DEFAULT_TENANT, Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
-from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.circuit_settings import ARCHIVED
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
@@ -13,7 +13,6 @@ from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, Vie
 POLICY_VERSION = "policy"
 """The name of the counter that tells every process to read its policy anew."""
 POLICY_SUBJECT = "policy"
-_ARCHIVED = CircuitSettings(key="archived", id="archived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Archive:
 
     def needs(self, policy: Policy, _view: View) -> Needs:
         """The circuits."""
-        return Needs(circuits={scope: CircuitNeed(policy.circuits.covering_text(scope) or _ARCHIVED, writes=True) for scope in self.scopes})
+        return Needs(circuits={scope: CircuitNeed(policy.circuits.covering_text(scope) or ARCHIVED, writes=True) for scope in self.scopes})
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[int]:
         """Mark those whose mark is not right; their state and counts stay as they are."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from cstp_server.domain.callers import Caller
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, Past
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.decisions import Outcome as DecisionOutcome
 from cstp_server.domain.events import Event

@@ -65,7 +65,7 @@ class RecordDecision:
         return self._case
 
     def _repeated(self, known: Decision, verdict: Verdict) -> RecordAnswer | Refusal:
-        if known.digest == self.request.digest and known.source is Source.RECORDED:
+        if known.digest == self.request.digest and known.source is Source.RECORDED and known.facts.agent_id == self.declared.agent_id:
             return RecordAnswer(known.id, known.at, _remarks(verdict))
         return Conflict(f"decision `{known.id}` is already on record with other content: use another id", known.id)
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import Attribution, step_events
-from cstp_server.domain.circuits import Circuit, State, Step
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, State, Step
 from cstp_server.domain.decisions import CircuitMove
+from cstp_server.domain.findings import Mode
 from cstp_server.domain.refusals import InvalidInput, Refusal
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, Transactor, View
 from cstp_server.services.requests import ScopeAnswer, ScopeRequest
-from cstp_server.services.scoping import covered
+from cstp_server.services.scoping import Covered, covered
 
 
 async def reset(transactor: Transactor, caller: Caller, request: ScopeRequest) -> ScopeAnswer | Refusal:
@@ -58,21 +60,23 @@ class MoveCircuit:
                 CircuitMove(found.scope, seen.value, step.circuit.state.value, step.circuit.window.failures),
                 self.caller.principal,
                 now,
-                self._message(found.scope, seen, step.circuit),
+                self._message(found, seen, step.circuit),
             ),
             circuits=(Changed(step.circuit, found.settings, step.entry),),
             events=tuple(step_events(step, found.settings, attribution)),
         )
 
-    def _step(self, before: Circuit, settings: breaker.CircuitSettings, view: View, now: int) -> Step:
+    def _step(self, before: Circuit, settings: CircuitSettings, view: View, now: int) -> Step:
         past, by, request = view.past(before.scope), self.caller.principal, self.request
         if self.forces:
             return breaker.trip(before, settings, past, now, by=by, reason=request.reason or "")
         return breaker.reset(before, settings, past, now, by=by, reason=request.reason, probe_first=request.probe_first)
 
-    def _message(self, scope: str, before: State, after: Circuit) -> str:
+    def _message(self, found: Covered, before: State, after: Circuit) -> str:
+        scope, mode = found.scope, found.settings.mode
         if self.forces:
-            return f"circuit `{scope}` is forced open: it stays open until it is reset"
+            harmless = "" if mode is Mode.ENFORCE else f"; its mode is `{mode.value}`, so that it refuses nothing"
+            return f"circuit `{scope}` is forced open: it stays open until it is reset{harmless}"
         if after.state is State.HALF_OPEN:
             return f"circuit `{scope}` is half-open: it closes when its probes succeed"
         if before is State.CLOSED:

@@ -7,8 +7,9 @@ from typing import Any
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.circuit_events import Attribution, step_events
-from cstp_server.domain.circuits import CircuitSettings
-from cstp_server.domain.decisions import CircuitMove, Decision, Outcome, Review, ReviewAnswer, Reviewed, Source, Status
+from cstp_server.domain.circuit_settings import ARCHIVED, CircuitSettings
+from cstp_server.domain.circuit_state import Circuit
+from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Intervention, Mode
@@ -55,8 +56,8 @@ class ReviewDecision:
             known = view.decision(self.request.id)
         except LookupError:
             return Needs(wanted)
-        if known is not None and known.reviewed is not None:
-            return Needs(wanted, self._amended_circuits(policy, known.reviewed))
+        if known is not None and (standing := self._standing(policy, known)) is not None:
+            return Needs(wanted, self._amended_circuits(policy, standing))
         facts = self._facts(policy, known)
         if facts is None:
             return Needs(wanted)
@@ -66,14 +67,31 @@ class ReviewDecision:
     def decide(self, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
         """Count a first review; answer a repeated one as before; refuse or amend one that contradicts it."""
         known = view.decision(self.request.id)
-        if known is not None and known.reviewed is not None:
-            return self._again(known, known.reviewed, policy, view, now)
+        if known is not None and (standing := self._standing(policy, known)) is not None:
+            return self._again(known, standing, policy, view, now)
         if known is None and self.inline is None:
             return Decided(
                 DecisionNotFound(f"no decision `{self.request.id}`: check it first, or send its context as `decision`", self.request.id)
             )
         decision = known if known is not None else self._unchecked(policy, now)
         return self._first(decision, known is None, policy, view, now)
+
+    def _standing(self, policy: Policy, known: Decision) -> Reviewed | None:
+        """The review on record, if any. One by the agent itself that the policy let move nothing gives way to anybody else's.
+
+        Otherwise an agent could keep its failures from counting by being the first to report a success.
+        """
+        reviewed = known.reviewed
+        if reviewed is None or reviewed.entries or not reviewed.answer.self_reported or policy.self_reported is SelfReported.COUNT:
+            return reviewed
+        return reviewed if self._is_own(known) else None
+
+    def _is_own(self, decision: Decision) -> bool:
+        """Whether the reviewer is the decision's own agent, or the very agent's token that asked for it under another name."""
+        if self.caller.own_agent == decision.facts.agent_id:
+            return True
+        asked_itself = decision.source is Source.CHECKED and decision.principal == self.caller.principal
+        return self.caller.authenticated and Role.AGENT in self.caller.roles and asked_itself
 
     def _facts(self, policy: Policy, known: Decision | None) -> Facts | None:
         if known is not None:
@@ -96,12 +114,14 @@ class ReviewDecision:
         )
 
     def _first(self, decision: Decision, is_new: bool, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
-        by_itself = self.caller.own_agent == decision.facts.agent_id
+        by_itself = self._is_own(decision)
         attribution = self._attribution(policy, now)
         moves: list[CircuitMove] = []
         changes: list[Changed] = []
         events: list[Event] = []
-        for scope, settings in self._counted if self._counts(policy, by_itself) else ():
+        for scope, settings in self._counted:
+            if by_itself and not self._counts_itself(policy, settings):
+                continue
             before = view.circuit(scope)
             entry = breaker.outcome_entry(
                 before, settings, decision.id, decision.facts.agent_id, self.request.review.outcome, self.request.review.severity, now
@@ -122,10 +142,11 @@ class ReviewDecision:
             events=(self._reviewed_event(answer, attribution), *self._bypass(decision, attribution), *events),
         )
 
-    def _counts(self, policy: Policy, by_itself: bool) -> bool:
-        if not by_itself or policy.self_reported is SelfReported.COUNT:
-            return True
-        return policy.self_reported is SelfReported.FAILURES_ONLY and self.request.review.outcome is not Outcome.SUCCESS
+    def _counts_itself(self, policy: Policy, settings: CircuitSettings) -> bool:
+        """Whether this circuit takes the outcome from the decision's own agent: what is no failure to it could only make it look better."""
+        if policy.self_reported is SelfReported.FAILURES_ONLY:
+            return self.request.review.outcome in settings.failure_outcomes
+        return policy.self_reported is SelfReported.COUNT
 
     def _again(self, known: Decision, reviewed: Reviewed, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
         said, before = self.request.review, reviewed.review
@@ -138,8 +159,8 @@ class ReviewDecision:
     def _amended_circuits(self, policy: Policy, reviewed: Reviewed) -> dict[str, CircuitNeed]:
         if not self.request.amend:
             return {}
-        circuits = ((scope, seq, policy.circuits.covering_text(scope)) for scope, seq in reviewed.entries)
-        return {scope: CircuitNeed(settings, writes=True, log_from=seq) for scope, seq, settings in circuits if settings is not None}
+        circuits = ((scope, seq, policy.circuits.covering_text(scope) or ARCHIVED) for scope, seq in reviewed.entries)
+        return {scope: CircuitNeed(settings, writes=True, log_from=seq) for scope, seq, settings in circuits}
 
     def _attribution(self, policy: Policy, now: int) -> Attribution:
         return Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.request.id)
@@ -157,7 +178,7 @@ class ReviewDecision:
         return _event(EventType.DECISION_REVIEWED, answer.id, attribution, data)
 
 
-def _move(before: breaker.Circuit, after: breaker.Circuit) -> CircuitMove:
+def _move(before: Circuit, after: Circuit) -> CircuitMove:
     return CircuitMove(after.scope, before.state.value, after.state.value, after.window.failures)
 
 

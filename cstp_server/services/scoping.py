@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cstp_server.domain.circuits import CircuitSettings
+from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.refusals import CircuitNotFound, InvalidInput, Refusal
 from cstp_server.domain.scopes import BadScope, parse_scope
 from cstp_server.policy.compiled import Policy

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from cstp_server.domain.circuits import Circuit, Entry, EntryKind, Lease, State, Window
+from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, Lease, State, Window
 from cstp_server.domain.decisions import Outcome
 
 Row = Mapping[str, Any]

@@ -5,13 +5,11 @@ from typing import Any
 
 import orjson
 
-from cstp_server.clock import new_id
 from cstp_server.domain.events import Event, EventType
 
 
-def event_rows(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """The rows of events that are written together, under new ids in their order."""
-    batch = new_id("evt")
+def event_rows(events: Sequence[Event], batch: str) -> list[dict[str, Any]]:
+    """The rows of events that are written together, under ids that begin with the batch's and sort in their order."""
     return [_row(event, f"{batch}.{number:04}") for number, event in enumerate(events)]
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql
 
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry, EntryKind, OnSuccess, Past, State
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import CircuitSettings, OnSuccess
+from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, State
 from cstp_server.domain.decisions import Decision
 from cstp_server.policy.settings_codec import circuit_settings_from_json
 from cstp_server.services.ports import CircuitLog, CircuitNeed, Needs
@@ -216,7 +218,7 @@ class Loader:
             horizon = cutoff + max(1, min(settings.window_ms // _LOOKAHEAD_PARTS, _LOOKAHEAD_MS))
             gone = self._entries(_outcomes(key, window.tail).where(tables.circuit_log.c.at <= horizon))
         failures, more = self._held_failures(key, settings, gone, cutoff)
-        return Past(gone, failures, horizon=horizon, more_failures=more)
+        return Past(gone, failures, horizon=horizon, more_until=circuit.seq if more else 0)
 
     def _held_failures(self, key: Key, settings: CircuitSettings, gone: list[Entry], cutoff: int) -> tuple[list[Entry], bool]:
         """The failures that successes in this batch may take off: no more than the batch has calls."""

@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuits import Circuit, CircuitSettings
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
@@ -172,7 +173,7 @@ def _transitions(connection: Connection, tenant: str, scope: str, limit: int) ->
     query = (
         select(table)
         .where(table.c.tenant == tenant, table.c.subject == scope, table.c.type.in_(_TRANSITIONS))
-        .order_by(table.c.id.desc())
+        .order_by(table.c.at.desc(), table.c.id.desc())
         .limit(limit)
     )
     return [event_of(row) for row in connection.execute(query)]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
-from cstp_server.clock import Clock
+from cstp_server.clock import Clock, new_id
 from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.tokens import TokenInfo
@@ -148,7 +148,7 @@ def list_tokens(connection: Connection) -> Sequence[TokenInfo]:
 
 def _note(connection: Connection, event_type: EventType, name: str, tenant: str, now: int) -> None:
     event = Event(event_type, tenant, name, CLI_ACTOR, now, "")
-    connection.execute(insert(tables.events), event_rows([event]))
+    connection.execute(insert(tables.events), event_rows([event], new_id("evt")))
     connection.execute(update(tables.versions).where(tables.versions.c.name == TOKENS_VERSION).values(value=tables.versions.c.value + 1))
 
 

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from cstp_server.clock import Clock
+from cstp_server.clock import Clock, RisingIds
 from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Refusal, StoreUnavailable
 from cstp_server.policy.compiled import Policy
@@ -63,6 +63,7 @@ class BatchTransactor:
         self._gauges = gauges
         self._limits = limits
         self._calls = Calls(clock, limits)
+        self._ids = RisingIds(clock)
         self._thread = threading.Thread(target=self._work, name="transactor", daemon=True)
         self._connection: Connection | None = None
         self._cache = CircuitCache()
@@ -172,7 +173,7 @@ class BatchTransactor:
             self._tokens.follow(versions, started)
             self.on_versions(versions)
             loader = Loader(connection, self._cache, len(jobs))
-            writer = Writer(connection, loader.loaded, self._known_settings)
+            writer = Writer(connection, loader.loaded, self._known_settings, self._ids)
             batch = Batch(self._policy(), loader, writer, self._tokens, versions[TOKENS_VERSION])
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them

@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry
+from cstp_server.clock import RisingIds
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.events import Event
 from cstp_server.policy.settings_codec import circuit_settings_to_json
@@ -48,10 +50,11 @@ class Writer:
     `circuits`, `new_settings` and `written` are what the transaction changed, for those who care once it is committed.
     """
 
-    def __init__(self, connection: Connection, loaded: Loaded, known_settings: set[str]) -> None:
+    def __init__(self, connection: Connection, loaded: Loaded, known_settings: set[str], ids: RisingIds) -> None:
         self._connection = connection
         self._loaded = loaded
         self._known_settings = known_settings
+        self._ids = ids
         self.pending = Pending()
         self.new_settings: set[str] = set()
         self.circuits: dict[Key, Circuit] = {}
@@ -86,7 +89,7 @@ class Writer:
         self._write_decisions(pending)
         self._write_circuits(pending)
         if pending.events:
-            _NEW_EVENTS.execute(self._connection, event_rows(pending.events))
+            _NEW_EVENTS.execute(self._connection, event_rows(pending.events, self._ids.new("evt")))
             self.written.extend(pending.events)
         self.bumped = self.bumped or bool(pending.bumps)
         for name in sorted(pending.bumps):

@@ -139,14 +139,19 @@ def test_a_duplicate_review_says_so(cli: Cli, scripted: ScriptedServer) -> None:
 def test_circuits_are_a_table_that_a_pipe_can_take(cli: Cli, scripted: ScriptedServer) -> None:
     """One line a circuit, no colours, nothing cut off however long the scope."""
     long = "agent:" + "x" * 150
-    scripted.usual["cstp.listCircuits"] = lambda params: {"circuits": [circuit(long, "open", forced=True)], "nextCursor": None}
+    scripted.usual["cstp.listCircuits"] = lambda params: {
+        "circuits": [circuit(long, "open", forced=True), circuit("global", "open", mode="shadow", failureRate=0.00934579)],
+        "nextCursor": None,
+    }
     done = cli("circuits", "--state", "open", "--prefix", "agent:")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert lines[1].split("  ")[0] == long
     assert "open (forced)" in lines[1]
     assert "2.5/5" in lines[1]
+    assert "open (shadow)" in lines[2]
+    assert "0.935%" in lines[2]
     assert "\x1b" not in done.stdout
     assert scripted.params("cstp.listCircuits")[0] == {"state": "open", "prefix": "agent:", "limit": 500}
 
@@ -179,6 +184,15 @@ def test_one_decision_and_one_circuit_are_shown_field_by_field(cli: Cli) -> None
     state = cli("state", "category:tooling").stdout
     assert "cooldown left  1m 30s" in state
     assert "opened at" not in state
+
+
+def test_a_blocked_decision_is_shown_with_its_reasons(cli: Cli, scripted: ScriptedServer) -> None:
+    """Who looks at what was blocked months later sees which guard objected, and why."""
+    finding = {"guardrail": "no-refunds", "type": "guardrail", "message": "refunds are closed", "suggestion": "ask billing"}
+    answer = allowed({"decisionId": "dec_1"}) | {"allowed": False, "intervention": "block", "violations": [finding]}
+    scripted.usual["cstp.getDecision"] = lambda params: {"found": True, "decision": decision("dec_1", "blocked", answer=answer)}
+    shown = cli("decision", "dec_1").stdout
+    assert "  violation no-refunds (guardrail): refunds are closed\n    ask billing\n" in shown
 
 
 def test_history_reset_and_trip_are_sent_and_shown(cli: Cli, scripted: ScriptedServer) -> None:
@@ -216,7 +230,7 @@ def test_an_error_of_the_server_exits_1_and_says_what_to_do(cli: Cli, scripted: 
     scripted.script.append(Error(-32001, "this takes the role `ops`", {"required": ["ops"]}, 403))
     done = cli("reset", "global")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == "error: this takes the role `ops` (use a token with the role `ops`)\n"
+    assert done.stderr == "error: this takes the role `ops`\n"
 
 
 def test_a_server_that_is_not_there_exits_4(cli: Cli) -> None:

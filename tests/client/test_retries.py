@@ -152,7 +152,7 @@ def test_a_trip_is_repeated_because_twice_is_as_safe_as_once(server: ScriptedSer
         (Error(-32602, "invalid params: `action.stakes` must be …"), InvalidParams, "action.stakes"),
         (Error(-32603, "internal error", {"correlationId": "req_7"}), InternalError, "req_7"),
         (Error(-32001, "no token", status=401), Unauthorized, "cstp tokens create"),
-        (Error(-32001, "this takes the role `ops`", {"required": ["ops"]}, 403), Forbidden, "token with the role `ops`"),
+        (Error(-32001, "this takes the role `ops`", {"required": ["ops"]}, 403), Forbidden, "^this takes the role `ops`$"),
         (Error(-32007, "no decision `dec_9`", {"id": "dec_9"}), DecisionNotFound, "dec_9"),
         (
             Error(-32010, "no policy covers it", {"scope": "category:toling", "nearest": ["category:tooling"]}),
@@ -164,6 +164,9 @@ def test_a_trip_is_repeated_because_twice_is_as_safe_as_once(server: ScriptedSer
         (Plain(401), Unauthorized, "refused"),
         (Plain(403), Forbidden, "may not"),
         (Plain(413), Unsendable, "larger"),
+        (Error(-32600, "Invalid Request", {"field": "body"}, 413), Unsendable, "larger"),
+        (Error(-32600, "Invalid Request", {"field": "id", "expected": "must be a string"}), RpcError, "id must be a string"),
+        (Error(-32001, "this token is for its own agent", {"required": ["ops"]}, 403), Forbidden, "use a token with the role `ops`"),
     ],
 )
 def test_a_refusal_is_an_error_of_its_own_kind_and_is_not_repeated(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from tests.concurrency.conftest import Pair
 from tests.concurrency.crowd import COUNTING, TOOLING, at_once, check, review
 from tests.concurrency.store import assert_folded, decisions

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cstp_server.domain.circuits import CircuitSettings, Effect, OnSuccess
+from cstp_server.domain.circuit_settings import CircuitSettings, Effect, OnSuccess
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.expressions import subject_of
 from cstp_server.domain.facts import Facts, Stakes

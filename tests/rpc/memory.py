@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cstp_server.domain.callers import Caller, Role, effective_roles
-from cstp_server.domain.circuits import MICRO, Circuit, CircuitSettings, Entry, EntryKind, Past, advance
+from cstp_server.domain.circuit_past import Past
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind
+from cstp_server.domain.circuits import advance
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.events import Event
 from cstp_server.domain.findings import Intervention

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from cstp_server.domain.callers import Caller, Role
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Answer, Review, ReviewAnswer
 from cstp_server.domain.decisions import Outcome as Says
 from cstp_server.domain.facts import Facts, Stakes

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import CircuitNotFound, InvalidInput
 from cstp_server.services.circuits import get_state, history, list_circuits
 from cstp_server.services.policies import Archive

@@ -15,7 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from cstp_server.domain.circuits import CircuitSettings, State
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Answer, Outcome, ReviewAnswer, Severity
 from cstp_server.domain.refusals import Conflict
 from cstp_server.storage.engine import database_url

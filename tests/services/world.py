@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import DEFAULT_TENANT, LOOPBACK, Caller
-from cstp_server.domain.circuits import Circuit, CircuitSettings, Entry
+from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Answer, Decision, Outcome, Review, ReviewAnswer, Severity
 from cstp_server.domain.events import Event
 from cstp_server.domain.facts import Facts

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import SNAPSHOT_EVERY
 from tests.domain.comparing import comparable, folded

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cstp_server.domain.callers import Caller, Role
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Answer, Decision, Source, Status
 from cstp_server.domain.findings import Intervention
 from cstp_server.domain.refusals import Conflict, DecisionNotFound, StoreUnavailable

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cstp_server.domain.circuits import Circuit, Entry, EntryKind, Lease, State, Window
+from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, Lease, State, Window
 from cstp_server.domain.decisions import (
     Answer,
     CircuitMove,

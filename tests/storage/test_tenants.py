@@ -1,7 +1,7 @@
 """No tenant sees or moves another's (SPEC 2), and what is not there is not there."""
 
 from cstp_server.domain.callers import Caller, Role
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import CircuitNotFound, DecisionNotFound, InvalidInput
 from cstp_server.services import decisions as reading
 from cstp_server.services.ports import DecisionQuery

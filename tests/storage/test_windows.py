@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cstp_server.domain.circuits import State
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Outcome
 from tests.domain.comparing import comparable, folded
 from tests.services.world import World, checking, circuits_policy, reviewing
