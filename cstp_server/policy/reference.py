@@ -40,7 +40,8 @@ Conditions are [CEL](https://cel.dev) and give true or false. They speak of
 | `agent.id`, `user.id`, `user.domain` | who acts, and for whom |
 | `posture`, `trust` | the agent's posture, and the trust in it |
 
-Categories, types and tags are lower case here, whatever the agent sends. A key that is absent from `action.context` or `action.parameters`
+Categories, types and tags are compared without case, and so are the texts that you compare them with by `==`, `!=` and `in`; other
+functions, such as `startsWith`, see them in lower case. A key that is absent from `action.context` or `action.parameters`
 reads as null, and `has(action.context.x)` tells whether it is there. What then fails, such as `null > 1000` or `!null`, counts as matched
 for a rule, and its finding says so; a classification does not apply. `action.type == "refund" && action.parameters.amount > 1000` keeps
 out of the way of other actions.

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import OperationalError
+from time import sleep
 
 from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
@@ -12,8 +14,9 @@ from cstp_server.clock import Clock
 
 BUSY_TIMEOUT_MS = 5_000
 _STATEMENT_TIMEOUT_MS = 5_000
+_WAL_ATTEMPTS = 100
+_WAL_PAUSE_SECONDS = 0.05
 _SQLITE_PRAGMAS = (
-    "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
     "cache_size=-65536",
@@ -86,6 +89,7 @@ def _sqlite_engine(url: URL, begin: str, **options: object) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: SqliteConnection, _record: object) -> None:
         connection.isolation_level = None  # the driver's own implicit BEGIN comes too late to hold the write lock
+        _write_ahead(connection)
         for pragma in _SQLITE_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
@@ -94,6 +98,17 @@ def _sqlite_engine(url: URL, begin: str, **options: object) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _write_ahead(connection: SqliteConnection) -> None:
+    """Switch a new file to WAL. Processes that open it at once get in each other's way, and the busy timeout does not cover this."""
+    for _ in range(_WAL_ATTEMPTS):
+        try:
+            if connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",):
+                return
+        except OperationalError:
+            sleep(_WAL_PAUSE_SECONDS)
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
 def _postgres_engine(url: URL, **options: object) -> Engine:
