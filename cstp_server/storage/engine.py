@@ -84,7 +84,10 @@ def _is_sqlite(url: URL) -> bool:
 def _sqlite_engine(url: URL, begin: str, **options: object) -> Engine:
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     # check_same_thread: a pool hands a connection from thread to thread, never to two at a time.
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}, **options)
+    connect_args = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+    engine = create_engine(
+        url, connect_args=connect_args, hide_parameters=True, **options
+    )  # parameters are what agents sent: no log shows them
 
     @event.listens_for(engine, "connect")
     def configure(connection: SqliteConnection, _record: object) -> None:
@@ -114,4 +117,4 @@ def _write_ahead(connection: SqliteConnection) -> None:
 def _postgres_engine(url: URL, **options: object) -> Engine:
     timeouts = f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_STATEMENT_TIMEOUT_MS}"
     connect_args = {"connect_timeout": 3, "options": timeouts, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-    return create_engine(url, connect_args=connect_args, **options)
+    return create_engine(url, connect_args=connect_args, hide_parameters=True, **options)

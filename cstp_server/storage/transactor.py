@@ -70,6 +70,7 @@ class BatchTransactor:
         self._known_settings: set[str] = set()
         self._last_now = 0
         self._committing = False
+        self._available = True
         self._versions: Mapping[str, int] = {}
         self._data_version: int | None = None
         self.on_versions: Callable[[Mapping[str, int]], None] = lambda _versions: None
@@ -152,9 +153,15 @@ class BatchTransactor:
         if len(jobs) > 1 and isinstance(error, DataError):
             self._one_by_one(jobs)
             return
-        _log.error("store_unavailable", calls=len(jobs), exc_info=error)
+        self._note_trouble(error)
         for job in jobs:
             job.result = StoreUnavailable()
+
+    def _note_trouble(self, error: SQLAlchemyError) -> None:
+        """One line when the store fails and one when it is back: an outage must not fill the log besides."""
+        if self._available:
+            _log.error("store_unavailable", exc_info=error)
+        self._available = False
 
     def _one_by_one(self, jobs: list[Job]) -> None:
         if len(jobs) == 1:
@@ -182,6 +189,9 @@ class BatchTransactor:
             results.extend(batch.decide(job, now) for job in jobs)
             writer.flush()
             self._committing = True
+        if not self._available:
+            _log.warning("store_available_again")
+            self._available = True
         self.on_committed(writer.written)
         self._last_now = max(self._last_now, now)
         self._remember(loader, writer)
