@@ -10,8 +10,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_WORDS = ("authorization", "token", "secret", "password", "api_key", "apikey")
 _HIDDEN = "[hidden]"
-_CHATTY = ("uvicorn.access", "alembic", "httpx", "httpcore", "watchfiles")
-"""Loggers that write a line for every request, every look at the schema or every file that changes beside the policy, a log among them."""
+_CHATTY = ("alembic", "httpx", "httpcore", "watchfiles")
+"""Loggers that write a line for every call, every look at the schema, or every file that changes beside the policy, a log among them."""
 
 
 def configure(log_format: Literal["console", "json"], level: str) -> None:
@@ -38,12 +38,19 @@ def configure(log_format: Literal["console", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    _silence(logging.getLogger("uvicorn.access"))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _silence(logger: logging.Logger) -> None:
+    """Without any handler, so that uvicorn does not even put a line together for each request."""
+    logger.handlers.clear()
+    logger.propagate = False
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -19,12 +19,15 @@ class Intervention(IntEnum):
     @property
     def label(self) -> str:
         """The name on the wire and in the policy."""
-        return self.name.lower()
+        return _LABELS[self]
 
     @property
     def allows(self) -> bool:
         """True for `allow` and `warn` only: a client that reads nothing but `allowed` is safe."""
         return self <= Intervention.WARN
+
+
+_LABELS = {intervention: intervention.name.lower() for intervention in Intervention}
 
 
 class GuardType(StrEnum):

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
+from cstp_server.domain.callers import Caller
 from cstp_server.domain.facts import DEFAULT_USER_DOMAIN, Facts, Stakes, fold_name
 from cstp_server.rpc.errors import BadParams
 from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.wire import DecisionId, JsonObject, Name, Params, StakesName, Text, UserDomain, UserId
+from cstp_server.services.identity import agent_of
 from cstp_server.services.requests import CheckRequest
 
 Confidence = Annotated[float, Field(ge=0, le=1)]
@@ -80,10 +82,14 @@ class CheckParams(Params):
     dry_run: bool | None = Field(default=None, description="evaluate, and store nothing")
 
 
-def check_request(params: CheckParams, limits: Limits, field: str = "") -> CheckRequest:
-    """What the use case is asked; `field` is where these params are on the wire when they are not the call's own."""
+def check_request(params: CheckParams, limits: Limits, field: str = "", caller: Caller | None = None) -> CheckRequest:
+    """What the use case is asked; `field` is where these params are on the wire when they are not the call's own.
+
+    With `caller` the facts name its agent at once; whether it may be that agent, the use case says.
+    """
     named = params.agent.id if params.agent is not None else None
-    facts = facts_of(params, limits, field)
+    agent = agent_of(caller, named) if caller is not None else None
+    facts = facts_of(params, limits, field, agent if isinstance(agent, str) else "")
     return CheckRequest(
         facts=facts,
         agent_named=named,
@@ -93,12 +99,12 @@ def check_request(params: CheckParams, limits: Limits, field: str = "") -> Check
     )
 
 
-def facts_of(params: CheckParams, limits: Limits, field: str = "") -> Facts:
-    """The facts as declared; whose agent it is, the use case says."""
+def facts_of(params: CheckParams, limits: Limits, field: str = "", agent_id: str = "") -> Facts:
+    """The facts as declared."""
     action, user = params.action, params.user
     return Facts(
         description=action.description,
-        agent_id="",
+        agent_id=agent_id,
         type=folded(action.type),
         category=folded(action.category),
         stakes=_STAKES[action.stakes] if action.stakes is not None else Stakes.MEDIUM,

@@ -81,7 +81,7 @@ class CheckResult(Result):
 async def check(context: Context, params: CheckParams) -> CheckResult | Refusal:
     """May this action go on? A decision that may not gets a line in the log."""
     services = context.services
-    request = check_request(params, services.limits)
+    request = check_request(params, services.limits, caller=context.caller)
     answer = await checking.check(services.transactor, context.caller, request)
     if isinstance(answer, Refusal):
         return answer

@@ -48,7 +48,8 @@ class Tokens:
 
     async def caller_of(self, digest: bytes) -> Caller | None:
         """Who holds the token of that digest; none when it is unknown, revoked or expired."""
-        await self._refresh()
+        if self._clock.monotonic() - self._checked_at >= _FRESH_SECONDS:
+            await self._refresh()
         known = self._known.get(digest)
         if known is None:
             version = self._version
@@ -64,7 +65,8 @@ class Tokens:
 
     async def any_tokens(self) -> bool:
         """Whether any token was ever configured: to have revoked all of them does not open the door."""
-        await self._refresh()
+        if self._clock.monotonic() - self._checked_at >= _FRESH_SECONDS:
+            await self._refresh()
         if self._any is None:
             self._any = await self._threads.read(any_tokens)
         return self._any
@@ -81,8 +83,6 @@ class Tokens:
             self._checked_at = at
 
     async def _refresh(self) -> None:
-        if self._clock.monotonic() - self._checked_at < _FRESH_SECONDS:
-            return
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
         await asyncio.shield(self._checking)
