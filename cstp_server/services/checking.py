@@ -53,7 +53,7 @@ class Check:
         """The circuits of the classified facts, and the decision of that id where the caller chose the id."""
         case = self._classified(policy)
         if self._needs is None:
-            self._needs = Needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset(), case.circuit_needs())
+            self._needs = Needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset(), case.circuit_needs(), final=True)
         return self._needs
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[Answer]:

@@ -37,10 +37,14 @@ class CircuitNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope."""
+    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope.
+
+    `final` says that nothing it may see would make it need more, so that it need not be asked again.
+    """
 
     decisions: frozenset[str] = frozenset()
     circuits: Mapping[str, CircuitNeed] = field(default_factory=dict)
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

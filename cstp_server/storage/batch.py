@@ -46,6 +46,7 @@ class Batch:
             if not asking:
                 return
             self._loader.load_rows([(job.use_case.tenant, job.needs) for job in asking])
+            asking = [job for job in asking if not job.needs.final]
 
     def decide(self, job: Job, now: int) -> Any:
         """One use case's answer; its changes are there for the next one."""
