@@ -272,18 +272,21 @@ def await_end_of(group: int) -> None:
 
 
 def _runs(group: int) -> bool:
-    """Whether a process of the group runs; one that has ended and that nobody has waited for does not."""
+    """Whether a process of the group runs; one that has ended and that nobody has waited for does not.
+
+    A process may read as ended (`Z`) while threads of it still hold its sockets: they count as running.
+    """
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    states = [state for state, of_group in _processes() if of_group == group]
-    return not states or any(state not in "ZX" for state in states)
+    found = [(state, threads) for state, of_group, threads in _processes() if of_group == group]
+    return not found or any(state not in "ZX" or threads > 1 for state, threads in found)
 
 
-def _processes() -> Iterator[tuple[str, int]]:
-    """The state and group of every process, where the system shows them under `/proc`."""
+def _processes() -> Iterator[tuple[str, int, int]]:
+    """The state, group and number of threads of every process, where the system shows them under `/proc`."""
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            state, _, group = entry.read_text().rpartition(")")[2].split()[:3]
-            yield state, int(group)
+            fields = entry.read_text().rpartition(")")[2].split()
+            yield fields[0], int(fields[2]), int(fields[17])
