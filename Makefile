@@ -1,8 +1,4 @@
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8787
-WORKERS ?= 1
-CONFIG ?= config
 ARGS ?=
 
 VENV := .venv
@@ -11,6 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 TOOLS := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+OPTIONS = $(strip $(if $(CONFIG),--config $(CONFIG)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS)))
 COMPILE := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
@@ -20,9 +17,8 @@ COMPILE := uv pip compile --quiet --no-config --universal --python-version 3.11 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(RUNTIME) ## Start the service with config/, its data under ./data/ (HOST, PORT, WORKERS, CONFIG).
-	@echo "cstp: http://$(HOST):$(PORT)/cstp, policy $(CONFIG)/, data $${DATABASE_URL:-under ./data/}"
-	@exec $(BIN)/python -m cstp_server serve --config $(CONFIG) --host $(HOST) --port $(PORT) --workers $(WORKERS)
+serve: $(RUNTIME) ## Start the service with config/, its data under ./data/ (HOST, PORT, WORKERS, CONFIG, or the settings CSTP_…).
+	@exec $(BIN)/python -m cstp_server serve $(OPTIONS)
 
 test: format lint types imports pytest ## Run every check and every test, on SQLite and PostgreSQL.
 

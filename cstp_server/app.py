@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 import structlog
 from starlette.applications import Starlette
@@ -16,6 +18,7 @@ from starlette.types import ASGIApp
 from cstp_server import logs
 from cstp_server.clock import Clock, SystemClock
 from cstp_server.domain.events import Event
+from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy
 from cstp_server.metrics import Metrics
 from cstp_server.policy.watching import PolicyFile
@@ -26,10 +29,13 @@ from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
+from cstp_server.services.earning import Appraisal
+from cstp_server.services.ports import Guardians
 from cstp_server.settings import Settings, metrics_folder, unknown_variables
 from cstp_server.storage.calls import Limits as QueueLimits
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.store import Store
+from cstp_server.waiting import Waiters
 from cstp_server.worker import Worker
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +50,8 @@ class Parts:
     store: Store
     policy: LivePolicy
     worker: Worker
+    waiters: Waiters
+    guardians: Guardians
     metrics: Metrics
     clock: Clock
 
@@ -52,7 +60,8 @@ class Parts:
         return {**await self.store.report(), "policy": True}
 
     def note(self, events: Sequence[Event]) -> None:
-        """Count the moves of circuits, once they are durable."""
+        """Count the moves of circuits and wake who waits, once it is durable."""
+        self.waiters.note(events)
         for event in events:
             cause = event.data.get("cause")
             if cause is not None:
@@ -66,8 +75,10 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     policy = LivePolicy(file, metrics, clock)
     limits = QueueLimits(settings.queue_limit, settings.batch_limit, settings.deadline_ms)
     store = Store(database_url(settings.database_url), lambda: policy.current, clock, metrics, limits)
-    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, settings.sweep_interval_ms)
-    parts = Parts(store, policy, worker, metrics, clock)
+    guardians = InstalledGuardians(load_guards())
+    appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
+    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, appraisal, settings.sweep_interval_ms)
+    parts = Parts(store, policy, worker, Waiters(store), guardians, metrics, clock)
     store.transactor.on_versions = policy.follow
     store.transactor.on_committed = parts.note
     return parts
@@ -82,6 +93,8 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     services = Services(
         transactor=parts.store.transactor,
         reader=parts.store.reader,
+        waiting=parts.waiters,
+        guardians=parts.guardians,
         policy_source=parts.policy,
         authenticator=parts.store.tokens,
         readiness=parts,
@@ -111,6 +124,8 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     parts.store.start()
     parts.policy.start(parts.store.transactor, parts.worker.archive)
     parts.worker.start()
+    parts.waiters.start()
+    _close_before_ending(parts.waiters)
     with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
         loop.add_signal_handler(signal.SIGHUP, parts.policy.request)
     try:
@@ -118,9 +133,24 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     finally:
         with contextlib.suppress(RuntimeError):
             loop.remove_signal_handler(signal.SIGHUP)
+        await parts.waiters.stop()
         await parts.worker.stop()
         await parts.policy.stop()
         await asyncio.to_thread(parts.store.stop)
+
+
+def _close_before_ending(waiters: Waiters) -> None:
+    """Whoever waits gets an answer as soon as the service is told to end, so that it need not wait for them."""
+    with contextlib.suppress(ValueError):  # signals are handled in the main thread only, and a test may run the service in another
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                signal.signal(number, functools.partial(_close_first, waiters, handler))
+
+
+def _close_first(waiters: Waiters, handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+    waiters.request_close()
+    handler(number, frame)
 
 
 @contextlib.asynccontextmanager

@@ -18,9 +18,10 @@ from cstp_server.domain.callers import Role
 from cstp_server.policy.problems import BadPolicy
 from cstp_server.policy.watching import PolicyFile
 from cstp_server.services.tokens import TokenInfo, digest_of, mint
-from cstp_server.settings import Settings, overridden
+from cstp_server.settings import Settings, overridden, problems_of
 from cstp_server.storage import migrating, tokens
 from cstp_server.storage.engine import UnsupportedDatabase, database_url, passing_engine
+from cstp_server.storage.trouble import advice_for
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -35,8 +36,8 @@ class ServerBackend:
         logs.configure(settings.log_format, settings.log_level)
         url = _url(settings)
         if url.get_backend_name() == "sqlite":
-            _in_database(lambda: migrating.upgrade(url))
-        elif _in_database(lambda: migrating.current(url)) != migrating.head():
+            _in_database(url, lambda: migrating.upgrade(url))
+        elif _in_database(url, lambda: migrating.current(url)) != migrating.head():
             raise BackendError("the database's schema is not the newest: run `cstp db upgrade` first")
         self._require_token(settings, url)
         self._require_policy(settings)
@@ -45,12 +46,12 @@ class ServerBackend:
     def upgrade(self) -> str:
         """Bring the database to the newest schema; the revision reached."""
         url = _url(_settings())
-        return _in_database(lambda: migrating.upgrade(url))
+        return _in_database(url, lambda: migrating.upgrade(url))
 
     def current(self) -> tuple[str | None, str]:
         """The revision of the database (none: no schema yet) and the newest one."""
         url = _url(_settings())
-        return _in_database(lambda: migrating.current(url)), migrating.head()
+        return _in_database(url, lambda: migrating.current(url)), migrating.head()
 
     def create_token(self, *, name: str, roles: tuple[Role, ...], tenant: str, agent_id: str | None, expires_in_ms: int | None) -> str:
         """Make a token and keep its digest; the token itself is seen here only."""
@@ -73,7 +74,7 @@ class ServerBackend:
 
     def _require_token(self, settings: Settings, url: URL) -> None:
         """Without a token every caller from this machine has every role: then nobody else may reach the port."""
-        if _in_database(lambda: _on(url, tokens.any_tokens)):
+        if _in_database(url, lambda: _on(url, tokens.any_tokens)):
             return
         if not _is_loopback(settings.host):
             raise BackendError(
@@ -88,22 +89,21 @@ class ServerBackend:
         except BadPolicy as bad:
             raise BackendError("\n".join(str(problem) for problem in bad.problems)) from bad
         if not settings.config.exists():
-            _log.warning("no_policy", path=str(settings.config), consequence="the built-in empty policy is in force: nothing is blocked")
+            _log.warning("no_policy", path=str(settings.config), consequence="only the built-in tripwires are in force")
         _log.info("policy_loaded", version=policy.current.version)
 
     def _with_schema(self, settings: Settings, work: Callable[[Connection], T]) -> T:
         url = _url(settings)
         if url.get_backend_name() == "sqlite":
-            _in_database(lambda: migrating.upgrade(url))
-        return _in_database(lambda: _on(url, work))
+            _in_database(url, lambda: migrating.upgrade(url))
+        return _in_database(url, lambda: _on(url, work))
 
 
 def _settings(**given: object) -> Settings:
     try:
         return overridden(given)
     except ValidationError as error:
-        problems = (f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].lower()}" for problem in error.errors())
-        raise BackendError("; ".join(problems)) from error
+        raise BackendError("\n".join(problems_of(error))) from None  # the error holds what was given, and that may be a secret
 
 
 def _url(settings: Settings) -> URL:
@@ -118,12 +118,12 @@ def _on(url: URL, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def _in_database(work: Callable[[], T]) -> T:
+def _in_database(url: URL, work: Callable[[], T]) -> T:
     try:
         return work()
     except (SQLAlchemyError, OSError) as error:
         _log.debug("database_error", exc_info=error)
-        raise BackendError("the database does not answer, or has no schema yet: check `DATABASE_URL`, and run `cstp db upgrade`") from error
+        raise BackendError(advice_for(error, url)) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "CSTP_"
 LONGEST_KEY = 64
+_LONGEST_QUOTE = 100
 _READ_ELSEWHERE = frozenset({"CSTP_URL", "CSTP_TOKEN"})
 
 
@@ -48,6 +50,12 @@ class Settings(BaseSettings):
     sweep_interval_ms: int = Field(
         default=500, ge=10, description="How often circuits whose cooldown has ended and probes that nobody reviewed are looked for."
     )
+    request_timeout_ms: int = Field(
+        default=10_000, ge=1, description="How long a request may take to arrive; a slower one gets HTTP 408. Answering it is not counted."
+    )
+    max_connections: int = Field(
+        default=4_096, ge=1, description="The most connections of one server process, idle ones included; one more gets HTTP 503."
+    )
     shutdown_timeout_ms: int = Field(default=10_000, ge=0, description="How long calls in flight may take to finish after SIGTERM.")
 
     @field_validator("token_key")
@@ -74,10 +82,13 @@ class SettingInfo(NamedTuple):
 def describe() -> Iterator[SettingInfo]:
     """Every setting, as the environment names it."""
     for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()
         default = "" if field.default is None else str(field.default)
-        yield SettingInfo(variable, default, field.description or "")
+        yield SettingInfo(_variable(name), default, field.description or "")
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """What is wrong with each setting, by the name of its variable; a secret is not quoted."""
+    return [_problem(problem) for problem in error.errors(include_url=False)]
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -112,3 +123,32 @@ def overridden(given: Mapping[str, object]) -> Settings:
     settings = Settings(**chosen)  # type: ignore[arg-type]
     os.environ.update({PREFIX + name.upper(): str(value) for name, value in chosen.items()})
     return settings
+
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+}
+
+
+def _problem(problem: ErrorDetails) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "value_error":
+        return f"`{_variable(name)}` {problem['msg'].removeprefix('Value error, ')}"
+    expected = _EXPECTED.get(problem["type"], "something else").format(**problem.get("ctx", {})).replace("'", "`")
+    return f"`{_variable(name)}` must be {expected}, not `{str(problem['input'])[:_LONGEST_QUOTE]}`"
+
+
+def _variable(name: str) -> str:
+    """The variable of a setting, whose name may be that of the variable already."""
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return name
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()

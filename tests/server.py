@@ -38,9 +38,9 @@ class RunningServer:
     """`cstp serve` on a free loopback port, in a folder of its own.
 
     `config` is a policy file or folder; none starts the service where there is no `config/`. Nothing of the caller's environment reaches
-    the process but what it needs to run, so only `env` sets the service up. A database that is not SQLite is brought to head first, as its
-    operator would. `program` is an installed `cstp`; none runs the code of this checkout. Used as a context manager, it is ready inside and
-    gone afterwards, whatever happened.
+    the process but what it needs to run, so only `env` sets the service up, and what it leaves behind stays in its folder. A database that
+    is not SQLite is brought to head first, as its operator would. `program` is an installed `cstp`; none runs the code of this checkout.
+    Used as a context manager, it is ready inside and gone afterwards, whatever happened.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class RunningServer:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of the service and of the commands run beside it."""
-        passed = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
-        environment = passed | {"PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+        passed = {name: os.environ[name] for name in ("PATH", "HOME", "SSL_CERT_FILE") if name in os.environ}
+        environment = passed | {"PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8", "TERM": "dumb", "TMPDIR": str(self.directory)}
         if self._program is None:
             environment["PYTHONPATH"] = str(_ROOT)
         if self.database_url is not None:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from cstp_server import __version__
-from cstp_server.cli import circuits, decisions, exits, policies, rules, server, tokens
+from cstp_server.cli import circuits, decisions, exits, policies, postures, rules, server, tokens, tripwires, waiting
 from cstp_server.cli.session import Session, Wiring
+from cstp_server.cli.usage import Commands
 
 _DEFAULT_URL = "http://127.0.0.1:8787"
 _CALLS = "Calls to a server"
@@ -15,6 +16,7 @@ _LOCAL = "On the server's machine"
 
 app = typer.Typer(
     name="cstp",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -75,15 +77,23 @@ for command in (
     decisions.review,
     decisions.decisions,
     decisions.decision,
+    waiting.pending,
+    waiting.approve,
+    waiting.deny,
+    waiting.confirm,
+    waiting.cancel,
+    waiting.await_,
     circuits.circuits,
     circuits.state,
     circuits.history,
     circuits.reset,
     circuits.trip,
+    tripwires.tripwires,
     rules.guardrails,
     rules.reload,
 ):
-    app.command(rich_help_panel=_CALLS)(command)
+    app.command(command.__name__.rstrip("_"), rich_help_panel=_CALLS)(command)
+app.add_typer(postures.posture, name="posture", rich_help_panel=_CALLS)
 
 
 def run(wiring: Wiring) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cstp_server.cli import exits
-from cstp_server.cli.output import print_json, print_line, print_record, print_table, show
+from cstp_server.cli.output import Cell, print_json, print_line, print_record, print_table
 from cstp_server.cli.session import calling
 from cstp_server.cli.values import parse_pairs, parse_since
 from cstp_server.domain.decisions import Outcome, Severity, Status
 from cstp_server.domain.facts import Stakes
 
 if TYPE_CHECKING:
-    from cstp_server.client import Check, Finding
+    from cstp_server.client import Check, Decision, Finding, Pending
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -25,6 +25,7 @@ def check(
     category: Annotated[str | None, typer.Option(help="Such as `billing`.")] = None,
     stakes: Annotated[Stakes | None, typer.Option(help="How much is at risk; medium when left out.")] = None,
     confidence: Annotated[float | None, typer.Option(min=0, max=1, help="How sure the agent is.")] = None,
+    ctq: Annotated[float | None, typer.Option(min=0, max=1, help="How good the reasoning is.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     param: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the action; JSON or text; may be repeated.")
@@ -62,6 +63,7 @@ def check(
             agent=agent,
             user=user,
             domain=domain,
+            ctq=ctq,
             decision_id=decision_id,
             dry_run=dry_run,
         )
@@ -154,16 +156,45 @@ def decision(
             ("status", found.status),
             ("intervention", found.intervention),
             ("outcome", found.outcome),
+            *_reviewed(found),
             ("at", found.created_at),
             ("agent", found.agent_id),
             ("type", found.type),
             ("category", found.category),
             ("stakes", found.stakes),
             ("source", found.source),
+            ("waits for", str(found.pending) if found.pending is not None else None),
+            *_settled(found),
         ]
     )
     if found.answer is not None:
         _print_reasons(found.answer)
+
+
+def _reviewed(decision: "Decision") -> list[tuple[str, Cell]]:
+    review = decision.review
+    if review is None:
+        return []
+    return [
+        ("severity", review.severity if review.outcome == "failure" else None),
+        ("error type", review.error_type),
+        ("notes", review.notes),
+        ("reviewed by", f"{review.reviewed_by} (the agent itself)" if review.self_reported else review.reviewed_by),
+        ("reviewed at", review.reviewed_at),
+    ]
+
+
+def _settled(decision: "Decision") -> list[tuple[str, Cell]]:
+    resolution = decision.resolution
+    if resolution is None:
+        return []
+    return [
+        ("settled as", resolution.status),
+        ("by", resolution.by),
+        ("settled at", resolution.at),
+        ("because", resolution.reason),
+        ("note", resolution.note),
+    ]
 
 
 def _print_answer(answer: "Check") -> None:
@@ -173,12 +204,21 @@ def _print_answer(answer: "Check") -> None:
     print_line(f"{answer.intervention if answer.allowed else answer.intervention.upper()}  {answer.decision_id or '(dry run)'}", style)
     _print_reasons(answer)
     if answer.pending is not None:
-        until = f" until {show(answer.pending.until)}" if answer.pending.until is not None else ""
-        print_line(f"  waits for its {answer.pending.kind.replace('_', ' ')}{until}")
+        print_line(f"  waits for {answer.pending}")
+        _print_next_step(answer.pending)
     for remedy in answer.remedies:
         print_line(f"  would pass: {describe_remedy(remedy)}")
     for probe in answer.probes:
         print_line(f"  probe of {probe.scope}: report its outcome with `cstp review`")
+
+
+_NEXT_STEPS = {"approval": "approve", "confirmation": "confirm", "cancel_window": "cancel"}
+
+
+def _print_next_step(pending: "Pending") -> None:
+    command = _NEXT_STEPS.get(pending.kind)
+    if command is not None and pending.decision_id is not None:
+        print_line(f"    cstp {command} {pending.decision_id}; cstp await {pending.decision_id}")
 
 
 def _print_reasons(answer: "Check") -> None:
@@ -188,6 +228,7 @@ def _print_reasons(answer: "Check") -> None:
 
 
 def _print_finding(kind: str, finding: "Finding") -> None:
-    print_line(f"  {kind} {finding.guardrail} ({finding.type}): {finding.message}")
+    severity = f"{finding.tripwire_severity} " if finding.tripwire_severity is not None else ""
+    print_line(f"  {kind} {finding.guardrail} ({severity}{finding.type}): {finding.message}")
     if finding.suggestion:
         print_line(f"    {finding.suggestion}")

@@ -5,7 +5,12 @@ FAILED = 1
 """The server answered with an error, or refused the operation."""
 USAGE = 2
 BLOCKED = 3
-"""A check was not allowed."""
+"""A check, or a decision that was approved, confirmed or waited for, may not go on; or a guard refused to move an agent."""
 UNREACHABLE = 4
+UNAUTHENTICATED = 5
+"""The server does not know who calls: no token, or one that is unknown, revoked or expired."""
 
-HELP = "Exit codes: 0 done, 1 an error or a refusal by the server, 2 wrong usage, 3 a check that was not allowed, 4 server not reachable."
+HELP = (
+    "Exit codes: 0 done, 1 an error or a refusal by the server, 2 wrong usage, "
+    "3 a check, a decision or a posture that was not allowed, 4 server not reachable, 5 no token or a bad one."
+)

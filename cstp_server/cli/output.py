@@ -4,6 +4,7 @@ At a terminal tables wrap to its width; piped, every row is one line, without co
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,9 +33,13 @@ STYLES: Mapping[str, str] = {
     "open": "bold red",
     "block": "bold red",
     "blocked": "bold red",
+    "human_decides": "yellow",
+    "full_autonomy": "green",
     "halt": "bold red",
     "failure": "red",
     "denied": "red",
+    "cancelled": "red",
+    "expired": "red",
 }
 
 
@@ -45,7 +50,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """A value as JSON on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    _write(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_line(text: str, style: str | None = None) -> None:
@@ -119,4 +124,12 @@ def _print(what: Table | Text) -> None:
     with console.capture() as captured:
         console.print(what)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+        _write(line.rstrip())
+
+
+def _write(text: str) -> None:
+    """A line on standard output. Where nobody reads on (`| head -1`), the command goes on without it, to the exit code that it has."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

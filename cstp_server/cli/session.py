@@ -31,11 +31,14 @@ class Session:
     token: str | None
 
 
+_ANONYMOUS = "the server wants a token: `export CSTP_TOKEN=…`, or name a file with `--token-file`; `cstp tokens create` makes one"
+
+
 @contextmanager
 def calling(context: typer.Context) -> "Iterator[Client]":
     """A client for the server; what goes wrong with a call ends the command with its exit code."""
     # the HTTP stack takes longer to load than everything else together, and help and the backend's commands do without it
-    from cstp_server.client import Client, CstpError, Retry, Unreachable  # noqa: PLC0415
+    from cstp_server.client import Client, CstpError, Retry, Unauthorized, Unreachable  # noqa: PLC0415
 
     session: Session = context.obj
     try:
@@ -47,6 +50,8 @@ def calling(context: typer.Context) -> "Iterator[Client]":
             yield client
     except Unreachable as error:
         fail(f"`{session.url}`: {error}", exits.UNREACHABLE)
+    except Unauthorized as error:
+        fail(str(error) if session.token is not None else _ANONYMOUS, exits.UNAUTHENTICATED)
     except CstpError as error:
         fail(str(error))
 

@@ -6,7 +6,7 @@ import typer
 
 from cstp_server.cli.output import print_json, print_table, say
 from cstp_server.cli.session import fail, operating
-from cstp_server.cli.values import format_time, parse_duration
+from cstp_server.cli.values import format_time, parse_duration, parse_name
 from cstp_server.clock import SystemClock
 from cstp_server.domain.callers import DEFAULT_TENANT, Role
 from cstp_server.services.tokens import TokenInfo
@@ -34,7 +34,8 @@ def create(
       CSTP_TOKEN=$(cstp tokens create pipeline --role ci --expires 30d)
     """
     for value, hint in ((name, "NAME"), (agent, "--agent"), (tenant, "--tenant")):
-        _require_readable(value, hint)
+        if value is not None:
+            parse_name(value, hint)
     lifetime_ms = parse_duration(expires, "--expires") if expires is not None else None
     with operating(context) as backend:
         token = backend.create_token(name=name, roles=tuple(dict.fromkeys(role)), tenant=tenant, agent_id=agent, expires_in_ms=lifetime_ms)
@@ -87,12 +88,6 @@ def revoke(context: typer.Context, name: Annotated[str, typer.Argument(metavar="
     if not revoked:
         fail(f"there is no token `{name}` in force: `cstp tokens list` shows them")
     say(f"token `{name}` is revoked")
-
-
-def _require_readable(value: str | None, hint: str) -> None:
-    """What names somebody in logs and records must be seen, and be one line."""
-    if value is not None and not (value.strip() and value.isprintable()):
-        raise typer.BadParameter("must not be blank, nor hold line ends or other characters that cannot be seen", param_hint=hint)
 
 
 def _status(token: TokenInfo, now: int) -> str:

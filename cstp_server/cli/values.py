@@ -12,6 +12,7 @@ from cstp_server.clock import Clock, SystemClock
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+LONGEST_NAME = 256
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -42,6 +43,21 @@ def _parse_value(text: str, key: str, option: str) -> Any:
         return json.loads(text, parse_constant=refuse)
     except ValueError:
         return text
+
+
+def parse_name(text: str, hint: str) -> str:
+    """What names an agent or a principal in records and scopes, by the rules of the wire: short, seen, one line, and not for everybody.
+
+    >>> parse_name("refund-bot", "--agent")
+    'refund-bot'
+    """
+    if not text.strip() or not text.isprintable():
+        raise typer.BadParameter("must not be blank, nor hold line ends or other characters that cannot be seen", param_hint=hint)
+    if text.strip() == "*":
+        raise typer.BadParameter("must not be `*`, which stands for every agent", param_hint=hint)
+    if len(text) > LONGEST_NAME:
+        raise typer.BadParameter(f"must be at most {LONGEST_NAME} characters long", param_hint=hint)
+    return text
 
 
 def parse_duration(text: str, option: str) -> int:

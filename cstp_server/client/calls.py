@@ -3,18 +3,20 @@
 `Client` and `AsyncClient` carry the same ones out. A call may be repeated when a second delivery changes nothing: a check and a record
 carry a decision id of the client's own making, a repeated review is known as a duplicate, and reads read. `trip_circuit` is repeated
 too, because a second trip can only leave the circuit forced open. `reset_circuit` is not, unless the server certainly did not carry out
-the first: a second reset could wipe away what went wrong in between.
+the first: a second reset could wipe away what went wrong in between. A second resolution changes nothing and is a conflict. An
+emergency downgrade is repeated like a trip; a transition is not, or it could undo an emergency that came in between.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from cstp_server.client.decoding import decode
 from cstp_server.client.errors import BadAnswer
-from cstp_server.client.proposals import Outcome, Proposal, Severity, Stakes, given
+from cstp_server.client.proposals import Outcome, PostureName, Proposal, Resolution, Severity, Stakes, given
 from cstp_server.client.results import (
+    Awaited,
     Check,
     Circuit,
     CircuitChange,
@@ -23,10 +25,15 @@ from cstp_server.client.results import (
     DecisionPage,
     Guardrails,
     History,
+    Posture,
+    PostureChange,
+    PostureHistory,
     Raw,
     Recorded,
     Reloaded,
+    Resolved,
     Review,
+    TripwireStats,
 )
 from cstp_server.clock import new_id
 
@@ -35,12 +42,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call. `repeatable`: to deliver it twice does what once does."""
+    """One call. `repeatable`: to deliver it twice does what once does. `waits`: so many seconds the server may take its time."""
 
     method: str
     params: Mapping[str, Any]
     read: Callable[[Any], T]
     repeatable: bool = True
+    waits: float = 0.0
 
 
 def check(
@@ -56,21 +64,20 @@ def check(
     agent: str | None = None,
     user: str | None = None,
     domain: str | None = None,
+    ctq: float | None = None,
     decision_id: str | None = None,
     dry_run: bool = False,
 ) -> Call[Check]:
     """Ask whether an action may go on; `allowed` of the answer says it.
 
     Without a `decision_id` the client makes one, so that a lost answer can be asked for again and nothing counts twice.
-    `dry_run` evaluates and stores nothing.
+    `dry_run` evaluates and stores nothing. An answer with `pending` is not allowed yet: `await_decision` tells when it is.
 
         answer = client.check("Refund order 1142", type="issue_refund", stakes="high", parameters={"amount": 1000})
         if answer.allowed:
             ...
     """
-    proposal = Proposal(
-        description, type, category, stakes, confidence, tags, parameters or {}, context or {}, agent=agent, user=user, domain=domain
-    )
+    proposal = Proposal(description, type, category, stakes, confidence, tags, parameters or {}, context or {}, agent, user, domain, ctq)
     return check_proposal(proposal, decision_id, dry_run=dry_run)
 
 
@@ -79,7 +86,26 @@ def check_proposal(proposal: Proposal, decision_id: str | None = None, *, dry_ru
     if decision_id is None and not dry_run:
         decision_id = new_id("dec")
     params = proposal.to_params() | given(decisionId=decision_id, dryRun=dry_run or None)
-    return Call("cstp.checkGuardrails", params, partial(decode, Check))
+    return Call("cstp.checkGuardrails", params, _read_check)
+
+
+def await_step(id: str, timeout_ms: int) -> Call[Awaited]:
+    """How a decision stands once it waits no more, or after so long, 60000 ms at most. `await_decision` waits longer than that."""
+    return Call("cstp.awaitDecision", {"id": id, "timeoutMs": timeout_ms}, _read_awaited, waits=timeout_ms / 1000)
+
+
+def resolve_step(id: str, resolution: Resolution | str, note: str | None = None) -> Call[Resolved]:
+    """Settle a decision that waits. `resolve_decision` also sees to an answer that was lost."""
+    params = given(id=id, resolution=resolution, note=note)
+    return Call("cstp.resolveDecision", params, partial(decode, Resolved))
+
+
+def tripwire_stats(*, since: str | None = None, agent: str | None = None) -> Call[TripwireStats]:
+    """How often actions ran into tripwires; `since` is an RFC 3339 time. Needs the role `viewer`.
+
+    client.tripwire_stats(agent="refund-bot").total
+    """
+    return Call("cstp.getTripwireStats", given(since=since, agent=agent), partial(decode, TripwireStats))
 
 
 def review(
@@ -221,6 +247,54 @@ def trip_circuit(scope: str, *, reason: str) -> Call[CircuitChange]:
     return Call("cstp.tripCircuit", {"scope": scope, "reason": reason}, partial(decode, CircuitChange))
 
 
+def get_posture(agent: str) -> Call[Posture]:
+    """How much autonomy an agent has, and how its record stands; an agent's token sees its own.
+
+    client.get_posture("refund-bot").level
+    """
+    return Call("cstp.getPosture", {"agentId": agent}, partial(decode, Posture))
+
+
+def transition_posture(
+    agent: str,
+    to_posture: PostureName | str,
+    *,
+    reason: str,
+    from_posture: PostureName | str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Call[PostureChange]:
+    """Move an agent to another posture, if every guard lets it: `success` of the answer says it. Needs the role `ops`.
+
+    `metadata` is what guards may ask about. With `from_posture`, an agent that is not in it is left alone, and it is a `Conflict`.
+
+        client.transition_posture("refund-bot", "assisted", reason="reliable over 30 days", metadata={"security_approved": True})
+    """
+    params = given(
+        agentId=agent,
+        toPosture=to_posture,
+        fromPosture=from_posture,
+        reason=reason,
+        metadata=dict(metadata) if metadata else None,
+    )
+    return Call("cstp.transitionPosture", params, partial(decode, PostureChange), repeatable=False)
+
+
+def emergency_downgrade(agent: str, *, reason: str) -> Call[PostureChange]:
+    """Block an agent at once, past all guards; nothing that it has waiting goes on meanwhile. Needs the role `ops`.
+
+    client.emergency_downgrade("refund-bot", reason="anomalous behaviour")
+    """
+    return Call("cstp.emergencyDowngrade", {"agentId": agent, "reason": reason}, partial(decode, PostureChange))
+
+
+def posture_history(agent: str, *, limit: int | None = None) -> Call[PostureHistory]:
+    """The attempts to move an agent, newest first, refused ones included; an agent's token sees its own.
+
+    for attempt in client.posture_history("refund-bot").transitions: ...
+    """
+    return Call("cstp.getPostureHistory", given(agentId=agent, limit=limit), partial(decode, PostureHistory))
+
+
 def list_guardrails(*, scope: str | None = None) -> Call[Guardrails]:
     """Every guard of the policy in force, of every type; with `scope`, only those of that scope and those that have none."""
     return Call("cstp.listGuardrails", given(scope=scope), partial(decode, Guardrails))
@@ -240,6 +314,16 @@ def _object(data: object) -> Raw:
     if not isinstance(data, Mapping):
         raise BadAnswer("the answer is no object: is this a CSTP server?")
     return data
+
+
+def _read_check(data: object) -> Check:
+    check = decode(Check, data)
+    return check if check.pending is None else replace(check, pending=replace(check.pending, decision_id=check.decision_id))
+
+
+def _read_awaited(data: object) -> Awaited:
+    awaited = decode(Awaited, data)
+    return awaited if awaited.pending is None else replace(awaited, pending=replace(awaited.pending, decision_id=awaited.id))
 
 
 def _read_decision(data: object) -> Decision:

@@ -1,6 +1,7 @@
 """The sync and the async client."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
 from time import sleep as _sleep
@@ -10,11 +11,12 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import httpx
 
 from cstp_server import __version__
-from cstp_server.client import calls
+from cstp_server.client import calls, courses
 from cstp_server.client.calls import Call
-from cstp_server.client.errors import Unsendable
+from cstp_server.client.courses import Ask, Course
+from cstp_server.client.errors import CstpError, Unsendable
 from cstp_server.client.exchange import Attempt, Limits, Pause, Retry, Send, exchange
-from cstp_server.client.results import Circuit, Decision
+from cstp_server.client.results import Awaited, Circuit, Decision
 from cstp_server.clock import Clock, SystemClock
 
 P = ParamSpec("P")
@@ -22,6 +24,9 @@ T = TypeVar("T")
 
 _POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
 """Connections are dropped sooner than servers do, so that none is closed under a call."""
+
+_WAITING_POOL = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2.0)
+"""Calls that wait have a pool of their own: however many there are, no check has to wait for one of them."""
 
 
 def _blocking(build: Callable[P, Call[T]]) -> "Callable[Concatenate[Client, P], T]":
@@ -36,6 +41,22 @@ def _awaited(build: Callable[P, Call[T]]) -> "Callable[Concatenate[AsyncClient, 
     @wraps(build)
     async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.run(build(*args, **kwargs))
+
+    return method
+
+
+def _followed(begin: Callable[P, Course[T]]) -> "Callable[Concatenate[Client, P], T]":
+    @wraps(begin)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.follow(begin(*args, **kwargs))
+
+    return method
+
+
+def _followed_async(begin: Callable[P, Course[T]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[T]]":
+    @wraps(begin)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.follow(begin(*args, **kwargs))
 
     return method
 
@@ -62,16 +83,23 @@ class Client:
         clock: Clock | None = None,
     ) -> None:
         self._url = _endpoint(url)
-        self._limits = _limits(timeout, retry, clock)
+        self.limits = _limits(timeout, retry, clock)
         self._sleep = sleep
-        self._http = httpx.Client(
-            headers=_headers(token), transport=transport, verify=_speaks_tls(self._url), trust_env=False, limits=_POOL
+        headers, verify = _headers(token), _verification(self._url)
+        self._http = httpx.Client(headers=headers, transport=transport, verify=verify, trust_env=False, limits=_POOL)
+        self._waiting = (
+            self._http if transport is not None else httpx.Client(headers=headers, verify=verify, trust_env=False, limits=_WAITING_POOL)
         )
 
     check = _blocking(calls.check)
     check_proposal = _blocking(calls.check_proposal)
     review = _blocking(calls.review)
     record_decision = _blocking(calls.record_decision)
+    resolve_decision = _followed(courses.resolve_decision)
+    approve = _followed(courses.approve)
+    deny = _followed(courses.deny)
+    confirm = _followed(courses.confirm)
+    cancel = _followed(courses.cancel)
     get_decision = _blocking(calls.get_decision)
     decisions_page = _blocking(calls.decisions_page)
     circuit_state = _blocking(calls.circuit_state)
@@ -79,9 +107,21 @@ class Client:
     circuit_history = _blocking(calls.circuit_history)
     reset_circuit = _blocking(calls.reset_circuit)
     trip_circuit = _blocking(calls.trip_circuit)
+    tripwire_stats = _blocking(calls.tripwire_stats)
+    get_posture = _blocking(calls.get_posture)
+    transition_posture = _blocking(calls.transition_posture)
+    emergency_downgrade = _blocking(calls.emergency_downgrade)
+    posture_history = _blocking(calls.posture_history)
     list_guardrails = _blocking(calls.list_guardrails)
     reload_policy = _blocking(calls.reload_policy)
     discover = _blocking(calls.discover)
+
+    def await_decision(self, id: str, timeout: float = 30.0) -> Awaited:
+        """How a decision stands once it waits no more, or after `timeout` seconds, however long that is: `status` is then still `pending`.
+
+        if client.await_decision("dec_01J…", timeout=600).allowed: ...
+        """
+        return self.follow(courses.await_decision(id, timeout, self.limits))
 
     def list_decisions(
         self,
@@ -122,7 +162,7 @@ class Client:
 
     def run(self, call: Call[T], *, retry: Retry | None = None) -> T:
         """Carry out one call, with other retries than the client's own if given. Raises `CstpError`."""
-        course = exchange(call, _with_retry(self._limits, retry))
+        course = exchange(call, _with_retry(self.limits, retry))
         reply: Attempt | None = None
         while True:
             try:
@@ -132,6 +172,26 @@ class Client:
                 return result
             reply = self._carry_out(step)
 
+    def follow(self, course: Course[T]) -> T:
+        """Carry out what takes several calls. Raises `CstpError`."""
+        reply: object = None
+        while True:
+            try:
+                step = course.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            reply = self._take(step)
+
+    def _take(self, step: Ask | Pause) -> object:
+        if isinstance(step, Pause):
+            self._sleep(step.seconds)
+            return None
+        try:
+            return self.run(step.call, retry=step.retry)
+        except CstpError as error:
+            return error
+
     def _carry_out(self, step: Send | Pause) -> Attempt | None:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
@@ -139,13 +199,15 @@ class Client:
         if self._http.is_closed:
             raise Unsendable("the client is closed: make a new one")
         try:
-            return self._http.post(self._url, content=step.body, timeout=step.timeout)
+            http = self._waiting if step.waits else self._http
+            return http.post(self._url, content=step.body, timeout=step.timeouts)
         except httpx.TransportError as error:
             return error
 
     def close(self) -> None:
         """Close the connections; no more calls after this."""
         self._http.close()
+        self._waiting.close()
 
     def __enter__(self) -> Self:
         return self
@@ -173,16 +235,25 @@ class AsyncClient:
         clock: Clock | None = None,
     ) -> None:
         self._url = _endpoint(url)
-        self._limits = _limits(timeout, retry, clock)
+        self.limits = _limits(timeout, retry, clock)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(
-            headers=_headers(token), transport=transport, verify=_speaks_tls(self._url), trust_env=False, limits=_POOL
+        headers, verify = _headers(token), _verification(self._url)
+        self._http = httpx.AsyncClient(headers=headers, transport=transport, verify=verify, trust_env=False, limits=_POOL)
+        self._waiting = (
+            self._http
+            if transport is not None
+            else httpx.AsyncClient(headers=headers, verify=verify, trust_env=False, limits=_WAITING_POOL)
         )
 
     check = _awaited(calls.check)
     check_proposal = _awaited(calls.check_proposal)
     review = _awaited(calls.review)
     record_decision = _awaited(calls.record_decision)
+    resolve_decision = _followed_async(courses.resolve_decision)
+    approve = _followed_async(courses.approve)
+    deny = _followed_async(courses.deny)
+    confirm = _followed_async(courses.confirm)
+    cancel = _followed_async(courses.cancel)
     get_decision = _awaited(calls.get_decision)
     decisions_page = _awaited(calls.decisions_page)
     circuit_state = _awaited(calls.circuit_state)
@@ -190,9 +261,21 @@ class AsyncClient:
     circuit_history = _awaited(calls.circuit_history)
     reset_circuit = _awaited(calls.reset_circuit)
     trip_circuit = _awaited(calls.trip_circuit)
+    tripwire_stats = _awaited(calls.tripwire_stats)
+    get_posture = _awaited(calls.get_posture)
+    transition_posture = _awaited(calls.transition_posture)
+    emergency_downgrade = _awaited(calls.emergency_downgrade)
+    posture_history = _awaited(calls.posture_history)
     list_guardrails = _awaited(calls.list_guardrails)
     reload_policy = _awaited(calls.reload_policy)
     discover = _awaited(calls.discover)
+
+    async def await_decision(self, id: str, timeout: float = 30.0) -> Awaited:  # noqa: ASYNC109 - it is the service that waits
+        """How a decision stands once it waits no more, or after `timeout` seconds, however long that is: `status` is then still `pending`.
+
+        if await client.await_decision("dec_01J…", timeout=600).allowed: ...
+        """
+        return await self.follow(courses.await_decision(id, timeout, self.limits))
 
     async def list_decisions(
         self,
@@ -237,7 +320,7 @@ class AsyncClient:
 
     async def run(self, call: Call[T], *, retry: Retry | None = None) -> T:
         """Carry out one call, with other retries than the client's own if given. Raises `CstpError`."""
-        course = exchange(call, _with_retry(self._limits, retry))
+        course = exchange(call, _with_retry(self.limits, retry))
         reply: Attempt | None = None
         while True:
             try:
@@ -247,6 +330,26 @@ class AsyncClient:
                 return result
             reply = await self._carry_out(step)
 
+    async def follow(self, course: Course[T]) -> T:
+        """Carry out what takes several calls. Raises `CstpError`."""
+        reply: object = None
+        while True:
+            try:
+                step = course.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            reply = await self._take(step)
+
+    async def _take(self, step: Ask | Pause) -> object:
+        if isinstance(step, Pause):
+            await self._sleep(step.seconds)
+            return None
+        try:
+            return await self.run(step.call, retry=step.retry)
+        except CstpError as error:
+            return error
+
     async def _carry_out(self, step: Send | Pause) -> Attempt | None:
         if isinstance(step, Pause):
             await self._sleep(step.seconds)
@@ -254,13 +357,15 @@ class AsyncClient:
         if self._http.is_closed:
             raise Unsendable("the client is closed: make a new one")
         try:
-            return await self._http.post(self._url, content=step.body, timeout=step.timeout)
+            http = self._waiting if step.waits else self._http
+            return await http.post(self._url, content=step.body, timeout=step.timeouts)
         except httpx.TransportError as error:
             return error
 
     async def aclose(self) -> None:
         """Close the connections; no more calls after this."""
         await self._http.aclose()
+        await self._waiting.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -279,9 +384,9 @@ def _endpoint(url: str) -> httpx.URL:
     return parsed
 
 
-def _speaks_tls(url: httpx.URL) -> bool:
-    """Whether certificates will have to be verified; to load them takes longer than a call. Redirects are never followed."""
-    return url.scheme == "https"
+def _verification(url: httpx.URL) -> ssl.SSLContext | bool:
+    """How certificates are verified, where there will be any; to load them takes longer than a call. Redirects are never followed."""
+    return httpx.create_ssl_context(trust_env=False) if url.scheme == "https" else False
 
 
 def _headers(token: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@
     ├── BadAnswer             somebody answered, and it was not this protocol
     ├── Unsendable            the call cannot be sent as it is: not JSON, too large, the client is closed
     ├── DecisionBlocked       the service answered no; raised by `governed`
+    │   └── DecisionStillPending   nobody has said yes so far
     └── RpcError              the service refused the call itself
         ├── InvalidRequest    -32700, -32600
         ├── MethodNotFound    -32601
@@ -24,10 +25,9 @@ Codes are those of SPEC 2. The text of an error says what happened and, where th
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from cstp_server.client.results import Check, Finding, Remedy
+from cstp_server.client.results import Awaited, Check, Finding, Pending, Remedy, in_utc
 
 
 class CstpError(Exception):
@@ -53,33 +53,60 @@ class Unsendable(CstpError):
 class DecisionBlocked(CstpError):
     """The service said no to a decision, and the body did not run.
 
-    `check` is the whole answer. A decision that waits for somebody (`check.pending`) is blocked too, until it is settled.
+    `check` is the whole answer to the check; `settled` is what became of the decision after it had waited, none when it did not wait.
 
-    >>> from cstp_server.client.results import Check
-    >>> blocked = DecisionBlocked(Check(allowed=False, intervention="block", decision_id="dec_1"))
-    >>> str(blocked)
+    >>> from cstp_server.client.results import Awaited, Check
+    >>> check = Check(allowed=False, intervention="block", decision_id="dec_1")
+    >>> str(DecisionBlocked(check))
     'decision `dec_1` was answered with `block`'
+    >>> str(DecisionBlocked(check, Awaited(id="dec_1", status="denied", allowed=False, reason="not this week")))
+    'decision `dec_1` is denied: not this week'
     """
 
-    def __init__(self, check: Check) -> None:
-        super().__init__(check)
+    def __init__(self, check: Check, settled: Awaited | None = None) -> None:
+        super().__init__(check, settled)
         self.check = check
+        self.settled = settled
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Every reason at once, as the guards gave them."""
+        """Every reason at once, as the guards gave them when the decision was checked."""
         return self.check.violations
 
     def __str__(self) -> str:
-        decision = f"decision `{self.check.decision_id}`" if self.check.decision_id else "the decision"
-        text = f"{decision} was answered with `{self.check.intervention}`"
-        if self.findings:
-            text += ": " + "; ".join(finding.message for finding in self.findings)
-        if self.check.pending is not None:
-            text += f" (waits for its {self.check.pending.kind.replace('_', ' ')})"
+        if self.settled is not None:
+            return _colon(f"{self._decision} is {self.settled.status}", self.settled.reason)
+        text = _colon(f"{self._decision} was answered with `{self.check.intervention}`", self._reasons)
         if self.check.remedies:
             text += f" (would pass: {' or '.join(describe_remedy(remedy) for remedy in self.check.remedies)})"
         return text
+
+    @property
+    def _decision(self) -> str:
+        return f"decision `{self.check.decision_id}`" if self.check.decision_id else "the decision"
+
+    @property
+    def _reasons(self) -> str:
+        return "; ".join(finding.message for finding in self.findings)
+
+
+class DecisionStillPending(DecisionBlocked):
+    """Nobody has let the decision go on within the time that there was to wait, and the body did not run.
+
+    It goes on waiting: `await_decision` tells later how it was settled, `cancel` says that it is not wanted any more.
+    """
+
+    @property
+    def pending(self) -> Pending | None:
+        """What it waits for, as far as was heard last."""
+        return (self.settled.pending if self.settled is not None else None) or self.check.pending
+
+    def __str__(self) -> str:
+        return _colon(f"{self._decision} still waits for {self.pending or 'somebody'}", self._reasons)
+
+
+def _colon(text: str, reason: str | None) -> str:
+    return f"{text}: {reason}" if reason else text
 
 
 def describe_remedy(remedy: Remedy) -> str:
@@ -95,16 +122,10 @@ def describe_remedy(remedy: Remedy) -> str:
         return f"wait until {in_utc(remedy.until)}"
     if remedy.field is not None:
         return f"{remedy.change} `{remedy.field}` to {json.dumps(remedy.to, ensure_ascii=False)}"
-    return remedy.change
+    return _REMEDIES.get(remedy.change, remedy.change)
 
 
-def in_utc(moment: datetime) -> str:
-    """A time as the service writes it, to the second.
-
-    >>> in_utc(datetime.fromisoformat("2026-02-11T13:30:00Z"))
-    '2026-02-11T13:30:00Z'
-    """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_REMEDIES = {"approval": "have it approved", "confirm": "have its user confirm it"}
 
 
 class RpcError(CstpError):
@@ -206,7 +227,9 @@ class CircuitNotFound(RpcError):
 
 
 class Conflict(RpcError):
-    """The call contradicts what is recorded."""
+    """The call contradicts what is recorded. `repeated`: maybe only what an earlier delivery of it did, whose answer was lost."""
+
+    repeated: bool = False
 
 
 class StoreUnavailable(RpcError):

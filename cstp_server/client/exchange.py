@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 import httpx
 
 from cstp_server.client.calls import Call
-from cstp_server.client.errors import BadAnswer, CstpError, Overloaded, RateLimited, StoreUnavailable, Unreachable, Unsendable, rpc_error
+from cstp_server.client.errors import (
+    BadAnswer,
+    Conflict,
+    CstpError,
+    Overloaded,
+    RateLimited,
+    StoreUnavailable,
+    Unreachable,
+    Unsendable,
+    rpc_error,
+)
 from cstp_server.clock import Clock, SystemClock, new_id
 
 T = TypeVar("T")
@@ -56,10 +66,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Post `body`, and wait `timeout` seconds at most for each step of it."""
+    """Post `body`, and wait `timeout` seconds at most for each step of it, `waits` seconds more for the answer to begin."""
 
     body: bytes
     timeout: float
+    waits: float = 0.0
+
+    @property
+    def timeouts(self) -> httpx.Timeout:
+        """As the transport wants them."""
+        return httpx.Timeout(self.timeout, read=self.timeout + self.waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +106,17 @@ def exchange(call: Call[T], limits: Limits) -> Exchange[T]:
     retry, clock = limits.retry, limits.clock
     deadline = clock.monotonic() + retry.total_ms / 1000
     attempt = 0
+    maybe_done = False
     while True:
         attempt += 1
         left = max(deadline - clock.monotonic(), 0.001)
-        reply = yield Send(body, min(limits.timeout, left) if attempt > 1 else limits.timeout)
+        reply = yield Send(body, min(limits.timeout, left) if attempt > 1 else limits.timeout, call.waits)
         result = _read_reply(reply, request_id)
         if not isinstance(result, _Failure):
             return call.read(result)
+        if isinstance(result.error, Conflict):
+            result.error.repeated = maybe_done
+        maybe_done = maybe_done or (result.transient and result.carried_out)
         delay_ms = result.wait_ms if result.wait_ms is not None else retry.delay_ms(attempt)
         may_repeat = result.transient and (call.repeatable or not result.carried_out)
         if not may_repeat or attempt >= retry.attempts or clock.monotonic() + delay_ms / 1000 >= deadline:

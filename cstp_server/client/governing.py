@@ -1,4 +1,4 @@
-"""`governed`: ask before, run, report after.
+"""`governed`: ask before, wait where somebody has to say yes, run, report after.
 
     body ends                        success
     body raises an `Exception`       failure, with the name of its class as `errorType`
@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, overload
 from weakref import WeakSet
 
-from cstp_server.client import calls
+from cstp_server.client import calls, courses
 from cstp_server.client.calls import Call
 from cstp_server.client.clients import AsyncClient, Client
-from cstp_server.client.errors import CstpError, DecisionBlocked, Forbidden, Unreachable
-from cstp_server.client.exchange import NO_RETRY, Retry
+from cstp_server.client.courses import MAY_PASS, Course
+from cstp_server.client.errors import CstpError, DecisionBlocked, DecisionStillPending, Forbidden, Unreachable
+from cstp_server.client.exchange import NO_RETRY, Limits, Retry
 from cstp_server.client.proposals import Outcome, Proposal, Severity, Stakes
-from cstp_server.client.results import Check, Review
+from cstp_server.client.results import Awaited, Check, Pending, Review
 from cstp_server.clock import new_id
 
 P = ParamSpec("P")
@@ -34,6 +35,10 @@ R = TypeVar("R")
 
 Parameters = Mapping[str, Any] | Callable[[tuple[Any, ...], dict[str, Any]], Mapping[str, Any]]
 WhenUnreachable = Literal["closed", "open"]
+OnWait = Callable[[Pending], object]
+"""Told once what a step waits for, before it waits. An `AsyncClient` awaits what it returns, if that can be awaited."""
+
+DEFAULT_WAIT = 60.0
 
 log = logging.getLogger("cstp_server.client")
 
@@ -42,12 +47,14 @@ log = logging.getLogger("cstp_server.client")
 class GovernedDecision:
     """What the body of a governed step holds.
 
-    `check` is the answer that let it run; none when the service could not be asked and the step runs `ungoverned`.
-    After the step, `review` is the answer to the report, or `report_error` says why there is none.
+    `check` is the answer that let it run; none when the service could not be asked and the step runs `ungoverned`. Where that answer
+    was to wait, `settled` is the one that let it run. After the step, `review` is the answer to the report, or `report_error` says why
+    there is none.
     """
 
     id: str
     check: Check | None = None
+    settled: Awaited | None = None
     ungoverned: bool = False
     review: Review | None = None
     report_error: CstpError | None = None
@@ -130,6 +137,8 @@ class _Plan:
     report: bool
     severity: Severity
     open_when_unreachable: bool
+    wait: float
+    on_wait: OnWait | None
 
     def bind(self, call: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Proposal:
         """The proposal for one run, with the parameters of that call of the decorated function."""
@@ -158,10 +167,34 @@ class _Run:
     def asking(self) -> Call[Check]:
         return calls.check_proposal(self.proposal, self.decision.id)
 
-    def answered(self, check: Check) -> None:
+    def answered(self, check: Check) -> Pending | None:
+        """What there is to wait for, none when the body may run. Raises `DecisionBlocked` when it may not, and waiting would not help."""
         self.decision.check = check
-        if not check.allowed:
+        if check.allowed:
+            return None
+        if check.pending is None:
             raise DecisionBlocked(check)
+        if not self.plan.wait:
+            raise DecisionStillPending(check)
+        log.info(
+            "`%s` waits for %s as decision `%s`: %s",
+            self.proposal.description,
+            check.pending,
+            self.decision.id,
+            "; ".join(finding.message for finding in check.violations) or check.intervention,
+        )
+        return check.pending
+
+    def waiting(self, limits: Limits) -> Course[Awaited]:
+        return courses.waiting(self.decision.id, self.plan.wait, limits, grace_ms=0)
+
+    def settled(self, check: Check, awaited: Awaited) -> None:
+        """Let the body run, or raise."""
+        if awaited.allowed is not True:
+            still = awaited.status == "pending"
+            raise DecisionStillPending(check, awaited) if still else DecisionBlocked(check, awaited)
+        self.decision.settled = awaited
+        log.info("`%s` may go on as decision `%s`, which is %s", self.proposal.description, self.decision.id, awaited.status)
 
     def unanswered(self, error: Unreachable) -> None:
         """Go on without an answer if the plan says so, else raise: fail closed."""
@@ -252,7 +285,18 @@ class Governed:
         except Unreachable as error:
             run.unanswered(error)
         else:
-            run.answered(check)
+            pending = run.answered(check)
+            if pending is not None:
+                self._wait(run, check, pending)
+
+    def _wait(self, run: _Run, check: Check, pending: Pending) -> None:
+        if self._plan.on_wait is not None:
+            self._plan.on_wait(pending)
+        try:
+            awaited = self._client.follow(run.waiting(self._client.limits))
+        except MAY_PASS as error:
+            raise DecisionStillPending(check) from error
+        run.settled(check, awaited)
 
     def _report(self, run: _Run, error: BaseException | None) -> None:
         if not self._plan.report:
@@ -319,7 +363,18 @@ class AsyncGoverned:
         except Unreachable as error:
             run.unanswered(error)
         else:
-            run.answered(check)
+            pending = run.answered(check)
+            if pending is not None:
+                await self._wait(run, check, pending)
+
+    async def _wait(self, run: _Run, check: Check, pending: Pending) -> None:
+        if self._plan.on_wait is not None and inspect.isawaitable(told := self._plan.on_wait(pending)):
+            await told
+        try:
+            awaited = await self._client.follow(run.waiting(self._client.limits))
+        except MAY_PASS as error:
+            raise DecisionStillPending(check) from error
+        run.settled(check, awaited)
 
     async def _report(self, run: _Run, error: BaseException | None) -> None:
         """Report, even while the task is being cancelled; cancelled once more, the report goes on by itself.
@@ -360,7 +415,10 @@ def governed(
     agent: str | None = None,
     user: str | None = None,
     domain: str | None = None,
+    ctq: float | None = None,
     decision_id: str | None = None,
+    wait: float | None = DEFAULT_WAIT,
+    on_wait: OnWait | None = None,
     report: bool = True,
     reviewer: Client | None = None,
     failure_severity: Severity = "medium",
@@ -383,7 +441,10 @@ def governed(
     agent: str | None = None,
     user: str | None = None,
     domain: str | None = None,
+    ctq: float | None = None,
     decision_id: str | None = None,
+    wait: float | None = DEFAULT_WAIT,
+    on_wait: OnWait | None = None,
     report: bool = True,
     reviewer: AsyncClient | None = None,
     failure_severity: Severity = "medium",
@@ -405,13 +466,16 @@ def governed(
     agent: str | None = None,
     user: str | None = None,
     domain: str | None = None,
+    ctq: float | None = None,
     decision_id: str | None = None,
+    wait: float | None = DEFAULT_WAIT,
+    on_wait: OnWait | None = None,
     report: bool = True,
     reviewer: Client | AsyncClient | None = None,
     failure_severity: Severity = "medium",
     unreachable: WhenUnreachable = "closed",
 ) -> Governed | AsyncGoverned:
-    """Check before, raise `DecisionBlocked` if it may not be, run, and report the outcome.
+    """Check before, wait if somebody has to say yes, raise `DecisionBlocked` if it may not be, run, and report the outcome.
 
         with governed(client, "Refund order 1142", type="issue_refund", parameters={"amount": 40}) as decision:
             refund(1142)
@@ -423,6 +487,13 @@ def governed(
 
     A `Client` governs `with` and plain functions, an `AsyncClient` `async with` and `async def` functions.
 
+    A decision may have to wait: for the end of the time in which it can be cancelled, for its user's confirmation, for an approval.
+    The step then waits up to `wait` seconds, through restarts of the service too, and the body runs only when it has been let through;
+    after that time it raises `DecisionStillPending`, at once where `wait` is 0 or none. It goes on waiting in the service: the same step
+    under the same `decision_id` takes up the waiting again, `client.cancel` ends it. `on_wait` is told once what is waited for:
+
+        governed(client, "Refund order 1142", ..., wait=600, on_wait=lambda pending: print(f"`cstp approve {pending.decision_id}`"))
+
     `parameters` may be a function of a decorated call's `(args, kwargs)`. `report=False` leaves the outcome to somebody else, such as
     CI. Reviewing takes the role `ci`, which an agent's token often lacks: `reviewer` is a client with a token that has it.
     `failure_severity` is how bad an exception is. `unreachable` says what to do when nobody answers the check: `closed` raises
@@ -432,8 +503,10 @@ def governed(
     """
     if unreachable not in get_args(WhenUnreachable):
         raise ValueError(f"`unreachable` is `{unreachable}` and should be `closed` or `open`")
-    proposal = Proposal(description, type, category, stakes, confidence, tags, context=context or {}, agent=agent, user=user, domain=domain)
-    plan = _Plan(proposal, parameters, decision_id, report, failure_severity, unreachable == "open")
+    if wait is not None and not wait >= 0:
+        raise ValueError(f"`wait` is {wait} and should be a number of seconds from 0 on, or none")
+    proposal = Proposal(description, type, category, stakes, confidence, tags, {}, context or {}, agent, user, domain, ctq)
+    plan = _Plan(proposal, parameters, decision_id, report, failure_severity, unreachable == "open", wait or 0.0, on_wait)
     reviewer = client if reviewer is None else reviewer
     if isinstance(client, Client) and isinstance(reviewer, Client):
         return Governed(client, reviewer, plan)

@@ -7,11 +7,15 @@ from typing import Any, Literal
 Stakes = Literal["low", "medium", "high", "critical"]
 Severity = Literal["low", "medium", "high", "critical"]
 Outcome = Literal["success", "partial", "failure", "abandoned"]
+Resolution = Literal["approve", "deny", "cancel", "confirm"]
+PostureName = Literal["full_autonomy", "assisted", "supervised", "human_decides", "blocked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """One action, who takes it and for whom (SPEC 3). `domain` is the user's, for trust between that user and the agent.
+
+    `ctq` is the quality of the reasoning, from 0 to 1, like `confidence`.
 
     >>> Proposal("Refund order 1142", type="issue_refund", parameters={"amount": 1000}).to_params()
     {'action': {'description': 'Refund order 1142', 'type': 'issue_refund', 'parameters': {'amount': 1000}}}
@@ -28,6 +32,7 @@ class Proposal:
     agent: str | None = None
     user: str | None = None
     domain: str | None = None
+    ctq: float | None = None
 
     def to_params(self) -> dict[str, Any]:
         """The params of a check; what was not said is left out."""
@@ -37,6 +42,7 @@ class Proposal:
             category=self.category,
             stakes=self.stakes,
             confidence=self.confidence,
+            ctq=self.ctq,
             tags=list(self.tags) or None,
             parameters=dict(self.parameters) or None,
             context=dict(self.context) or None,

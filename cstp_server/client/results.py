@@ -6,7 +6,7 @@ service may have more of later (`intervention`, `status`, `state`) are plain str
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 Raw = Mapping[str, Any]
@@ -21,7 +21,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One guard's objection or remark; a circuit's also has its scope, state and evidence."""
+    """One guard's objection or remark; a circuit's also has its scope, state and evidence, a tripwire's how severe it is."""
 
     guardrail: str
     type: str
@@ -34,6 +34,7 @@ class Finding:
     failure_rate: float | None = None
     recent_failures: tuple[str, ...] = ()
     reset_at: datetime | None = None
+    tripwire_severity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,27 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a decision waits for: `cancel_window`, `confirmation` or `approval`."""
+    """What a decision waits for: `cancel_window`, `confirmation` or `approval`. `decision_id` is the one that waits."""
 
     kind: str
     until: datetime | None = None
+    decision_id: str | None = None
+
+    def __str__(self) -> str:
+        until = f" until {in_utc(self.until)}" if self.until is not None else ""
+        return f"{_WANTED.get(self.kind, self.kind.replace('_', ' '))}{until}"
+
+
+_WANTED = {"cancel_window": "the end of its cancel window", "confirmation": "a confirmation", "approval": "an approval"}
+
+
+def in_utc(moment: datetime) -> str:
+    """A time as the service writes it, to the second.
+
+    >>> in_utc(datetime.fromisoformat("2026-02-11T13:30:00Z"))
+    '2026-02-11T13:30:00Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,42 @@ class Check(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Awaited(Answer):
+    """How a decision stands (SPEC 4): `status` is `pending` while it waits, and `pending` then says for what."""
+
+    id: str
+    status: str
+    allowed: bool
+    reason: str | None = None
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Answer):
+    """What became of a decision that waited. `violations` are what looking at it again found: then it was not let through."""
+
+    id: str
+    resolution: str
+    status: str
+    allowed: bool
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    reason: str | None = None
+    violations: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """How a decision that had waited was settled, as it is on record."""
+
+    status: str
+    by: str | None = None
+    at: datetime | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitMove:
     """What a review did to one circuit."""
 
@@ -106,6 +160,19 @@ class Review(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewOnRecord:
+    """How a decision turned out, and who said so; `self_reported`: its own agent did."""
+
+    outcome: str
+    severity: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: datetime | None = None
+    self_reported: bool = False
+    error_type: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision(Answer):
     """A decision on record; everything that the server knows of it is under `raw`."""
 
@@ -125,6 +192,9 @@ class Decision(Answer):
     policy_version: str | None = None
     outcome: str | None = None
     created_at: datetime | None = None
+    review: ReviewOnRecord | None = None
+    pending: Pending | None = None
+    resolution: Resolution | None = None
     answer: Check | None = None
 
 
@@ -200,6 +270,73 @@ class CircuitChange(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Earnable:
+    """The next posture that an agent can earn; `successes_needed` is none when no number of reviewed successes is enough by itself."""
+
+    to_posture: str
+    successes_needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posture(Answer):
+    """How much autonomy an agent has (SPEC 8), from `level` 5, `full_autonomy`, to 1, `blocked`; `since` is none when it was never moved.
+
+    `original_posture` is what it was before circuits lowered it. `trust_score` and `review_coverage` are from 0 to 1.
+    """
+
+    agent_id: str
+    posture: str
+    level: int
+    since: datetime | None = None
+    set_by: str | None = None
+    reason: str | None = None
+    original_posture: str | None = None
+    trust_score: float = 0.0
+    review_coverage: float = 1.0
+    reviewed: int = 0
+    earned: Earnable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostureChange(Answer):
+    """What became of an attempt to move an agent. Without `success` a guard refused it: `blocked_by` says which, `reason` why."""
+
+    success: bool
+    agent_id: str
+    from_posture: str
+    to_posture: str
+    transition_type: str
+    reason: str
+    blocked_by: str | None = None
+    timestamp: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostureTransition:
+    """One attempt to move an agent: when, by whom and why; without `success`, what refused it, and the `refusal`."""
+
+    success: bool
+    from_posture: str
+    to_posture: str
+    transition_type: str
+    timestamp: datetime | None = None
+    actor: str | None = None
+    reason: str | None = None
+    blocked_by: str | None = None
+    refusal: str | None = None
+    original_posture: str | None = None
+    decision_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostureHistory(Answer):
+    """The attempts to move an agent, newest first."""
+
+    agent_id: str
+    transitions: tuple[PostureTransition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Guardrail:
     """One guard of any type, as it is listed."""
 
@@ -219,6 +356,26 @@ class Guardrails(Answer):
 
     guardrails: tuple[Guardrail, ...] = ()
     count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TripwireHits:
+    """How often actions ran into one tripwire, by agent; `shadow_hits` had no effect and are not among `hits`."""
+
+    name: str
+    severity: str
+    hits: int = 0
+    shadow_hits: int = 0
+    last_hit: datetime | None = None
+    agents: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TripwireStats(Answer):
+    """Every tripwire that was run into, the most often first; `total` is the sum of their `hits`."""
+
+    total: int
+    tripwires: tuple[TripwireHits, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

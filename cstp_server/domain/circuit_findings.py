@@ -3,7 +3,7 @@
 from cstp_server.domain.circuit_settings import CircuitSettings, Effect
 from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.circuits import has_free_probe
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention
+from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Remedy
 from cstp_server.domain.scopes import TEMPLATE_VALUE, parse_scope
 
 _INTERVENTIONS = {Effect.BLOCK: Intervention.BLOCK, Effect.CONFIRM: Intervention.CONFIRM}
@@ -15,6 +15,7 @@ def circuit_finding(circuit: Circuit, settings: CircuitSettings, now: int) -> Fi
     """The circuit's objection to one more decision at `now`, time having passed for it already; none when it lets it through."""
     if circuit.state is State.CLOSED or (circuit.state is State.HALF_OPEN and has_free_probe(circuit, settings)):
         return None
+    free_at = circuit.next_due()
     return Finding(
         guardrail=circuit_id(circuit.scope, settings),
         type=GuardType.CIRCUIT_BREAKER,
@@ -22,13 +23,13 @@ def circuit_finding(circuit: Circuit, settings: CircuitSettings, now: int) -> Fi
         message=_open_message(circuit, now) if circuit.state is State.OPEN else _half_open_message(circuit, settings, now),
         mode=settings.mode,
         suggestion=_suggestion(circuit),
+        changes=(Remedy("wait", until=free_at),) if free_at is not None else (),
         circuit=CircuitDetail(
             scope=circuit.scope,
             state=circuit.state.value,
             failure_rate=circuit.failure_rate,
             recent_failures=tuple(decision_id for decision_id, _ in circuit.recent),
             reset_at=circuit.reset_at,
-            free_at=circuit.next_due(),
         ),
     )
 

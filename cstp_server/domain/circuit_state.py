@@ -129,6 +129,8 @@ class Circuit:
     recent: tuple[tuple[str, int], ...] = ()
     window: Window = Window()
     archived_at: int | None = None
+    blamed: tuple[str, ...] = ()
+    """The agents whose failures opened it, and re-opened it since; none while it is closed."""
 
     @property
     def failure_rate(self) -> float:

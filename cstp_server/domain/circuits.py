@@ -171,6 +171,7 @@ def _trip(circuit: Circuit, _settings: CircuitSettings, entry: Entry) -> Step:
         leases=(),
         probe_successes=0,
         probe_damage=0,
+        blamed=_blamed(circuit),
     )
     return Step(circuit, (moved,), entry=entry)
 
@@ -204,8 +205,13 @@ def _open(circuit: Circuit, settings: CircuitSettings, cause: Cause, at: int) ->
         leases=(),
         probe_successes=0,
         probe_damage=0,
+        blamed=_blamed(circuit),
     )
     return opened, moved
+
+
+def _blamed(circuit: Circuit) -> tuple[str, ...]:
+    return tuple(sorted({*circuit.blamed, *circuit.window.failed_by}))
 
 
 def _half_open(circuit: Circuit, cause: Cause, at: int) -> tuple[Circuit, Transition]:

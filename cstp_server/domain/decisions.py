@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import Intervention, Verdict
+from cstp_server.domain.findings import Intervention, Remedy, Verdict
+from cstp_server.domain.usage import Claim
 
 
 class Status(StrEnum):
@@ -23,11 +24,12 @@ class Status(StrEnum):
 
 
 class Source(StrEnum):
-    """How the service came to know of a decision: it was asked, it was told, or only the outcome reached it."""
+    """How the service came to know of a decision: it was asked, it was told, only the outcome reached it, or it proposes it itself."""
 
     CHECKED = "checked"
     RECORDED = "recorded"
     REVIEWED = "reviewed"
+    PROPOSED = "proposed"
 
 
 class Outcome(StrEnum):
@@ -57,24 +59,22 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
-    """A single change that would turn the answer into an allow, verified by evaluating it again.
-
-    `change` is `wait` (with `until`, ms since the epoch), `set`, `lower` or `raise` (with `field` and `to`), `approval` or `confirm`.
-    """
-
-    change: str
-    field: str | None = None
-    to: Any = None
-    until: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Pending:
     """What a decision waits for: `cancel_window`, `confirmation` or `approval`, and until when (ms since the epoch)."""
 
     kind: str
     until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """How a decision that waited was settled: as what, by whom, when (ms since the epoch), and why."""
+
+    status: Status
+    by: str
+    at: int
+    reason: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,11 @@ class Review:
     outcome: Outcome
     severity: Severity = Severity.MEDIUM
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def actual_cost(self) -> float | None:
+        """What the action has really cost, as far as the reviewer knows."""
+        return self.details.get("actual_cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +158,25 @@ class Decision:
     digest: str | None = None
     answer: Answer | None = None
     reviewed: Reviewed | None = None
+    resolved: Resolved | None = None
+    claims: tuple[Claim, ...] = ()
+    """What it has of quotas and budgets."""
+
+    @property
+    def waits_for(self) -> Pending | None:
+        """What it waits for; none when it waits for nothing any more."""
+        return self.answer.pending if self.status is Status.PENDING and self.answer is not None else None
 
     @property
     def was_allowed(self) -> bool:
         """Whether the service ever let this decision go on; a review of one that it did not is a bypass."""
-        if self.source is not Source.CHECKED:
+        if self.source in _TOLD:
             return True
-        return self.status in _ALLOWED_LIFE or (self.status is Status.REVIEWED and self.intervention.allows)
+        if self.status is not Status.REVIEWED:
+            return self.status in ALLOWING
+        return self.intervention.allows or (self.resolved is not None and self.resolved.status in ALLOWING)
 
 
-_ALLOWED_LIFE = frozenset({Status.ALLOWED, Status.APPROVED})
+_TOLD = frozenset({Source.RECORDED, Source.REVIEWED})
+ALLOWING = frozenset({Status.ALLOWED, Status.APPROVED})
+"""What a decision is while it may go on."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cstp_server.domain.facts import Facts
+from cstp_server.domain.facts import DEFAULT_ACL_TIER, Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Predicate(Protocol):
         ...
 
 
-def subject_of(facts: Facts, *, posture: str, trust: dict[str, Any] | None = None) -> Subject:
+def subject_of(facts: Facts, *, posture: str, acl_tier: int = DEFAULT_ACL_TIER, trust: dict[str, Any] | None = None) -> Subject:
     """The subject that guards evaluate for these facts.
 
     The agent's free fields stand only under `action.context` and `action.parameters`, so they can override nothing (SPEC 6).
@@ -50,11 +50,12 @@ def subject_of(facts: Facts, *, posture: str, trust: dict[str, Any] | None = Non
                 "category": facts.category,
                 "stakes": facts.stakes.value,
                 "confidence": facts.confidence,
+                "ctq": facts.ctq,
                 "tags": list(facts.tags),
                 "parameters": facts.parameters,
                 "context": facts.context,
             },
-            "agent": {"id": facts.agent_id},
+            "agent": {"id": facts.agent_id, "acl_tier": acl_tier},
             "user": {"id": facts.user_id, "domain": facts.user_domain},
             "posture": posture,
             "trust": trust or {},

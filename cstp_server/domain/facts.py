@@ -24,6 +24,8 @@ class Stakes(StrEnum):
 _STAKES_RANK = {stakes: rank for rank, stakes in enumerate(Stakes)}
 
 DEFAULT_USER_DOMAIN = "general"
+DEFAULT_ACL_TIER = 2
+"""The tier of an agent of which the policy says nothing."""
 
 
 def fold_name(name: str) -> str:
@@ -37,16 +39,20 @@ def fold_name(name: str) -> str:
 class Facts:
     """One governed action as the guards see it.
 
-    `category`, `type` and `tags` are folded (`fold_name`); ids are as given. `parameters` and `context` are the agent's own and free.
-    `details` holds CSTP's other fields (`agent.url`, `action.pattern`, `action.reasons`, …), stored and not looked at.
+    `category`, `type` and `tags` are folded (`fold_name`); ids are as given. `type_words` are the words of the type as it was written
+    (`words.words_of`). `confidence` and `ctq`, the quality of the reasoning, lie between 0 and 1. `parameters` and `context` are the
+    agent's own and free. `details` holds CSTP's other fields (`agent.url`, `action.pattern`, `action.reasons`, …), stored and not
+    looked at by rules.
     """
 
     description: str
     agent_id: str
     type: str | None = None
+    type_words: tuple[str, ...] = ()
     category: str | None = None
     stakes: Stakes = Stakes.MEDIUM
     confidence: float | None = None
+    ctq: float | None = None
     tags: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class Intervention(IntEnum):
@@ -53,8 +54,7 @@ class Mode(StrEnum):
 class CircuitDetail:
     """What a circuit's finding adds: its scope, its state and the evidence.
 
-    `reset_at` (ms since the epoch) is when an open circuit may be probed, none when it is forced open. `free_at` is when time alone
-    may let the next decision through, be it the end of the cooldown or of a probe's lease.
+    `reset_at` (ms since the epoch) is when an open circuit may be probed, none when it is forced open.
     """
 
     scope: str
@@ -62,7 +62,48 @@ class CircuitDetail:
     failure_rate: float
     recent_failures: tuple[str, ...]
     reset_at: int | None
-    free_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TripwireDetail:
+    """What a tripwire's finding adds: how severe it is, whether people are told, whether it counts against the agent's trust."""
+
+    severity: str
+    notify: bool
+    trust_impact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A single change that would turn the answer into an allow, verified by evaluating it again.
+
+    `change` is `wait` (with `until`, ms since the epoch), `set`, `lower` or `raise` (with `field` and `to`), `approval` or `confirm`.
+    """
+
+    change: str
+    field: str | None = None
+    to: Any = None
+    until: int | None = None
+
+
+class Lift(IntEnum):
+    """What it takes to get past a finding that is not final, in rising order; each does for the ones before it too."""
+
+    CANCEL_WINDOW = 1
+    CONFIRMATION = 2
+    APPROVAL = 3
+
+    @property
+    def label(self) -> str:
+        """The name on the wire: the kind of a pending decision."""
+        return self.name.lower()
+
+
+_LIFTS = {
+    Intervention.DELAY: Lift.CANCEL_WINDOW,
+    Intervention.CONFIRM: Lift.CONFIRMATION,
+    Intervention.ESCALATE: Lift.APPROVAL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +119,16 @@ class Finding:
     requires: tuple[str, ...] = ()
     """Fields that would have to be true for this finding to go away, as paths (`action.context.codeReviewCompleted`)."""
     circuit: CircuitDetail | None = None
+    approvable: bool = False
+    """An approval lifts this finding although it blocks: a tripwire that a human may let one action past (SPEC 7)."""
+    changes: tuple[Remedy, ...] = ()
+    """Changes that may make this finding go away."""
+    tripwire: TripwireDetail | None = None
+
+    @property
+    def lift(self) -> Lift | None:
+        """What it takes to get past this finding; none when nothing does."""
+        return Lift.APPROVAL if self.approvable else _LIFTS.get(self.intervention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +144,12 @@ class Verdict:
     def allowed(self) -> bool:
         """Whether the decision may go on now."""
         return self.intervention.allows
+
+    @property
+    def lift(self) -> Lift | None:
+        """What the decision would have to wait for to go on after all; none when it is allowed, or when one finding is final."""
+        lifts = [finding.lift for finding in self.violations]
+        return max(lift for lift in lifts if lift is not None) if lifts and None not in lifts else None
 
 
 CLEAN = Verdict(Intervention.ALLOW)

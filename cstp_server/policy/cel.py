@@ -1,34 +1,25 @@
 """The language of conditions: CEL (SPEC 6), evaluated by the C++ implementation.
 
-One environment serves all expressions. It, the compiled expressions and the activations are immutable once made, and may be used by
-several threads at once. An error at run time comes back from the library as a *value*, a text at that, so nothing but a literal
+One environment serves all expressions of a language. It, the compiled expressions and the activations are immutable once made, and may be
+used by several threads at once. An error at run time comes back from the library as a *value*, a text at that, so nothing but a literal
 `True` counts as true.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # the wheel carries stubs without a marker
-from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
 from cstp_server.domain.expressions import EvaluationFailed, Subject
-from cstp_server.policy.cel_names import with_folded_names
+from cstp_server.policy.cel_languages import ACTIONS, Language
+from cstp_server.policy.cel_names import texts_compared_with, with_folded_names
 from cstp_server.policy.cel_nulls import Rewritten, with_nulls
 from cstp_server.policy.cel_tokens import Token, TokenKind, tokens_of
 
-VARIABLES = ("action", "agent", "user", "posture", "trust")
-"""What an expression may speak of."""
-FIELDS: Mapping[str, frozenset[str]] = {
-    "action": frozenset({"description", "type", "category", "stakes", "confidence", "tags", "parameters", "context"}),
-    "agent": frozenset({"id"}),
-    "user": frozenset({"id", "domain"}),
-}
-"""The fields of the variables that have no others, so that a typo is an error when the policy is read."""
 _QUOTED_LENGTH = 200
-_ENVIRONMENT = cel.NewEnv(variables=dict.fromkeys(VARIABLES, cel.Type.DYN), extensions=[ext_optional.ExtOptional()])
 _WHERE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _NOISE = re.compile(r" \(in container '[^']*'\)| expecting \{.*| \[INVALID_ARGUMENT\]")
 _OVERLOAD = re.compile(r"No matching overloads found : ([^\s(]+)(?:\(([\w, ]*)\))?$")
@@ -53,9 +44,10 @@ class BadExpression(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CelPredicate:
-    """A compiled condition."""
+    """A compiled condition. Its subjects are those of its own language only."""
 
     source: str
+    _environment: Any = field(repr=False, compare=False)
     _evaluate: Callable[[Any], Any] = field(repr=False, compare=False)
 
     def __call__(self, subject: Subject, /) -> bool | EvaluationFailed:
@@ -64,7 +56,7 @@ class CelPredicate:
         try:
             activation = subject.prepared
             if activation is None:
-                activation = subject.prepared = _ENVIRONMENT.Activation(subject.data)
+                activation = subject.prepared = self._environment.Activation(subject.data)
             result = self._evaluate(activation)
             value = result.value()
         except Exception as error:  # noqa: BLE001  the library raises what it likes on data that it cannot convert; a guard then counts as matched
@@ -78,35 +70,49 @@ class CelPredicate:
         return EvaluationFailed("its result is neither true nor false")
 
 
-def compile_predicate(source: str) -> CelPredicate:
+def compile_predicate(source: str, language: Language = ACTIONS) -> CelPredicate:
     """The condition that `source` describes. Raises `BadExpression` when it does not compile, or cannot give true or false."""
-    _refuse_unknown_fields(source)
+    _refuse_unknown_fields(source, language)
+    _refuse_unknown_values(source, language)
     rewritten = with_nulls(with_folded_names(source))
     try:
-        expression = _ENVIRONMENT.compile(rewritten.source)
+        expression = language.environment.compile(rewritten.source)
     except Exception as error:  # noqa: BLE001  whatever the compiler raises says that this text is no expression
-        raise BadExpression(_complaint(source, rewritten, str(error))) from None
+        raise BadExpression(_complaint(source, rewritten, str(error), language)) from None
     kind = expression.return_type()
     if kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise BadExpression(f"{_quoted(source)} gives `{kind.name().lower()}` where true or false is wanted")
-    return CelPredicate(source, expression.eval)
+    return CelPredicate(source, language.environment, expression.eval)
 
 
-def is_constant(source: str) -> bool:
-    """Whether an expression speaks of nothing, so that it gives the same for every action."""
-    return not any(token.kind is TokenKind.NAME and token.text in VARIABLES for token in tokens_of(source))
+def is_constant(source: str, language: Language = ACTIONS) -> bool:
+    """Whether an expression speaks of nothing, so that it gives the same for everything."""
+    return not any(token.kind is TokenKind.NAME and token.text in language.variables for token in tokens_of(source))
 
 
-def _refuse_unknown_fields(source: str) -> None:
+def speaks_of(source: str, variable: str) -> bool:
+    """Whether an expression may depend on a variable."""
+    return any(token.is_name(variable) for token in tokens_of(source))
+
+
+def _refuse_unknown_fields(source: str, language: Language) -> None:
     tokens = [token for token in tokens_of(source) if token.kind is not TokenKind.SPACE]
     ends = [Token(TokenKind.SPACE, "", 0)]
     padded = ends + tokens + ends * 3
     for before, variable, dot, name, behind in zip(padded, padded[1:], padded[2:], padded[3:], padded[4:], strict=False):
-        known = FIELDS.get(variable.text) if variable.kind is TokenKind.NAME and before.text != "." and dot.text == "." else None
+        is_variable = variable.kind is TokenKind.NAME and before.text != "." and dot.text == "."
+        known = language.fields.get(variable.text) if is_variable else None
         if known is not None and name.kind is TokenKind.NAME and behind.text != "(" and name.text not in known:
             raise BadExpression(
                 f"{_quoted(source)} is no valid expression: {_unknown(f'`{variable.text}` has no field', name.text, known)}"
             )
+
+
+def _refuse_unknown_values(source: str, language: Language) -> None:
+    for (variable, name), known in language.values.items():
+        for text in texts_compared_with(source, variable, name):
+            if text not in known:
+                raise BadExpression(f"{_quoted(source)} is no valid expression: {_unknown(f'`{variable}.{name}` is never', text, known)}")
 
 
 def _quoted(source: str) -> str:
@@ -114,7 +120,7 @@ def _quoted(source: str) -> str:
     return f"`{text}`" if len(text) <= _QUOTED_LENGTH else f"`{text[:_QUOTED_LENGTH]}…`"
 
 
-def _complaint(source: str, rewritten: Rewritten, error: str) -> str:
+def _complaint(source: str, rewritten: Rewritten, error: str, language: Language) -> str:
     """The compiler's first complaint in terms of the source as it was written."""
     where = _WHERE.search(error)
     if where is None or int(where.group(1)) < 1:
@@ -128,7 +134,7 @@ def _complaint(source: str, rewritten: Rewritten, error: str) -> str:
     what = what[:1].lower() + what[1:].replace("'<EOF>'", "the end")
     undeclared = _UNDECLARED.match(what)
     if undeclared is not None:
-        return f"{_quoted(source)} is no valid expression: {_unknown('there is no', undeclared.group(1), VARIABLES)}"
+        return f"{_quoted(source)} is no valid expression: {_unknown('there is no', undeclared.group(1), language.variables)}"
     return f"{_quoted(source)} is no valid expression: {what} (at character {min(offset, len(source)) + 1})"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from cstp_server.domain.facts import fold_name
 from cstp_server.policy.cel_tokens import Token, TokenKind, tokens_of
 
+_ACTION = "action"
 _FOLDED = frozenset({"category", "type", "stakes"})
 _TAGS = frozenset({"tags"})
 _EQUALITY = frozenset({"==", "!="})
@@ -23,24 +24,35 @@ def with_folded_names(source: str) -> str:
     return "".join(folded.get(token.start, token.text) for token in tokens)
 
 
+def texts_compared_with(source: str, variable: str, field: str) -> Iterator[str]:
+    """Every text that an expression compares a field with, by `==`, `!=` or `in` a list."""
+    code = [token for token in tokens_of(source) if token.kind is not TokenKind.SPACE]
+    for index, token in enumerate(code):
+        if token.literal is not None and _is_compared(code, index, variable, frozenset({field})):
+            yield token.literal
+
+
 def _folded_names(code: Sequence[Token]) -> Iterator[tuple[int, str]]:
     """The start of each text that is to be another, and what it is to be."""
     for index, token in enumerate(code):
         name = token.literal
-        if name is not None and fold_name(name) != name and _is_compared(code, index):
+        if name is not None and fold_name(name) != name and (_is_compared(code, index, _ACTION, _FOLDED) or _is_tag(code, index)):
             yield token.start, json.dumps(fold_name(name), ensure_ascii=False)
 
 
-def _is_compared(code: Sequence[Token], index: int) -> bool:
+def _is_compared(code: Sequence[Token], index: int, variable: str, fields: frozenset[str]) -> bool:
+    """Whether the text at `index` is compared with one of the variable's fields."""
     before, after = _text(code, index - 1), _text(code, index + 1)
-    if before in _EQUALITY and _is_field(code, index - 1 - _FIELD_LENGTH, _FOLDED):
+    if before in _EQUALITY and _is_field(code, index - 1 - _FIELD_LENGTH, variable, fields):
         return True
-    if after in _EQUALITY and _is_field(code, index + 2, _FOLDED):
-        return True
-    if after == "in" and _is_field(code, index + 2, _TAGS):
+    if after in _EQUALITY and _is_field(code, index + 2, variable, fields):
         return True
     opening = _opening(code, index)
-    return _text(code, opening - 1) == "in" and _is_field(code, opening - 1 - _FIELD_LENGTH, _FOLDED)
+    return _text(code, opening - 1) == "in" and _is_field(code, opening - 1 - _FIELD_LENGTH, variable, fields)
+
+
+def _is_tag(code: Sequence[Token], index: int) -> bool:
+    return _text(code, index + 1) == "in" and _is_field(code, index + 2, _ACTION, _TAGS)
 
 
 def _opening(code: Sequence[Token], index: int) -> int:
@@ -50,9 +62,9 @@ def _opening(code: Sequence[Token], index: int) -> int:
     return index if code[index].text == "[" else 0
 
 
-def _is_field(code: Sequence[Token], start: int, names: frozenset[str]) -> bool:
-    """Whether `action` and one of its fields, and nothing of that field, stand at `start`."""
-    if _text(code, start) != "action" or _text(code, start + 1) != "." or _text(code, start + 2) not in names:
+def _is_field(code: Sequence[Token], start: int, variable: str, names: frozenset[str]) -> bool:
+    """Whether the variable and one of its fields, and nothing of that field, stand at `start`."""
+    if _text(code, start) != variable or _text(code, start + 1) != "." or _text(code, start + 2) not in names:
         return False
     return _text(code, start - 1) != "." and _text(code, start + _FIELD_LENGTH) not in {".", "[", "("}
 

@@ -14,7 +14,9 @@ from cstp_server.domain.scopes import ScopeKind, parse_scope
 from cstp_server.policy.cel import is_constant
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.loading import read_policy
+from cstp_server.policy.posture_checking import about_lowering, posture_warnings
 from cstp_server.policy.problems import BadPolicy, PolicyProblem
+from cstp_server.policy.tripwire_checking import tripwire_warnings
 from cstp_server.policy.yaml_nodes import Node
 
 _BARE = Facts(description="an action that says nothing else of itself", agent_id="agent")
@@ -42,7 +44,12 @@ def check_policy(path: Path) -> PolicyReport:
 
 def warnings_of(policy: Policy, root: Node) -> tuple[PolicyProblem, ...]:
     """What is legal and probably not meant, with its places in the document that the policy was read from."""
-    found = [*_rule_warnings(policy, root), *_circuit_warnings(policy, root)]
+    found = [
+        *_rule_warnings(policy, root),
+        *_circuit_warnings(policy, root),
+        *tripwire_warnings(policy, root),
+        *posture_warnings(policy, root),
+    ]
     return tuple(sorted(found, key=lambda problem: (problem.file, problem.line or 0)))
 
 
@@ -77,7 +84,7 @@ def _bare_subject() -> Subject:
 def _circuit_warnings(policy: Policy, root: Node) -> Iterator[PolicyProblem]:
     circuits = {**policy.circuits.exact, **policy.circuits.templates}
     for index, scope in enumerate(_scopes_in_order(root)):
-        for message in _about_circuit(scope, circuits[scope]):
+        for message in (*_about_circuit(scope, circuits[scope]), *about_lowering(scope, circuits[scope], policy.postures)):
             yield _at(root, ("circuit_breakers", index, "scope"), f"circuit `{scope}` {message}")
         if scope == _ALL_STAKES and all(f"{ScopeKind.STAKES}:{level}" in policy.circuits.exact for level in Stakes):
             yield _at(root, ("circuit_breakers", index, "scope"), f"circuit `{scope}` is never used: every level has a circuit of its own")

@@ -9,8 +9,7 @@ from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.scopes import parse_scope
 from cstp_server.policy.fields import Distinct, Id, Milliseconds, PositiveWeight, ScopeText, Section, Weight
-
-NO_POSTURE = "none"
+from cstp_server.policy.posture_models import NO_POSTURE, LoweredName
 
 
 class SeverityWeights(Section):
@@ -32,14 +31,10 @@ class OnOpen(Section):
     effect: Annotated[Effect, Field(strict=False)] = Field(
         Effect.BLOCK, description="`block` refuses the decisions of the scope, `confirm` wants the user's confirmation for each"
     )
-    downgrade_to: str = Field(NO_POSTURE, description="the posture that an opening lowers agents to; only `none` in this version")
-
-    @field_validator("downgrade_to")
-    @classmethod
-    def _has_no_postures(cls, value: str) -> str:
-        if value != NO_POSTURE:
-            raise ValueError(f"must be `{NO_POSTURE}`, not `{value}`: this version has no postures yet")
-        return value
+    downgrade_to: LoweredName = Field(
+        NO_POSTURE,
+        description="the posture that its agent is lowered to, or for another scope the agents whose failures opened it; never raises one",
+    )
 
 
 class CircuitModel(Section):

@@ -9,10 +9,15 @@ from zoneinfo import ZoneInfo
 
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.expressions import Predicate
-from cstp_server.domain.facts import Facts, Stakes
+from cstp_server.domain.facts import DEFAULT_ACL_TIER, Facts, Stakes
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.guardrails import Guardrail, RuleGroup
+from cstp_server.domain.posture_guards import TransitionGuard
+from cstp_server.domain.postures import DEFAULT_POSTURE, AgentPosture, Posture
+from cstp_server.domain.quality import Quality
+from cstp_server.domain.resolutions import Waits
 from cstp_server.domain.scopes import Scope, keys_of, parse_scope
+from cstp_server.domain.tripwires import Tripwire
 
 _UTC = ZoneInfo("UTC")
 
@@ -71,11 +76,66 @@ class CircuitPolicies:
 
 
 @dataclass(frozen=True, slots=True)
+class TripwireSet:
+    """The tripwires that are not off, the most severe first: those of agents that the policy does not name, and each named one's."""
+
+    of_everyone: tuple[Tripwire, ...] = ()
+    of_agents: Mapping[str, tuple[Tripwire, ...]] = field(default_factory=dict)
+
+    def of(self, agent_id: str) -> tuple[Tripwire, ...]:
+        """The tripwires that an agent may run into."""
+        return self.of_agents.get(agent_id, self.of_everyone)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPolicies:
+    """What the policy says of agents; of those that it does not name, what it says of all."""
+
+    default_acl_tier: int = DEFAULT_ACL_TIER
+    acl_tiers: Mapping[str, int] = field(default_factory=dict)
+
+    def acl_tier(self, agent_id: str) -> int:
+        """The tier of an agent."""
+        return self.acl_tiers.get(agent_id, self.default_acl_tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """A posture that an agent earns by its record: a trust score of at least `min_score`, from at least `min_reviewed` outcomes.
+
+    It is proposed, and waits for an approval, unless it is granted by itself (`auto`).
+    """
+
+    to: Posture
+    min_score: float
+    min_reviewed: int
+    auto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PosturePolicy:
+    """How much autonomy agents begin with, what moves them, and how their record is read. Windows in ms."""
+
+    default: Posture = DEFAULT_POSTURE
+    of_agents: Mapping[str, Posture] = field(default_factory=dict)
+    guards: tuple[TransitionGuard, ...] = ()
+    earned: tuple[Earned, ...] = ()
+    score_window_ms: int = 30 * 86_400_000
+    review_due_ms: int = 86_400_000
+    min_review_coverage: float = 0.0
+
+    def of(self, agent_id: str, stored: AgentPosture | None) -> AgentPosture:
+        """The agent's posture: the one on record, else the one that the policy gives it at first."""
+        return stored if stored is not None else AgentPosture(agent_id, self.of_agents.get(agent_id, self.default))
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that the guards need. `version` is `sha256:` and the hash of the policy's canonical form.
 
     `rule_groups` are the guardrails that are not off, behind screens that let most actions pass at the price of one condition;
-    where `screen` is false for what was declared, neither a classification rule nor a guardrail has anything to say.
+    where `screen` is false for what was declared, no classification rule, guardrail or tripwire's condition has anything to say.
+    `speaks_of_posture`: an expression asks for the agent's posture.
     """
 
     version: str
@@ -84,6 +144,12 @@ class Policy:
     rule_groups: tuple[RuleGroup, ...] = ()
     classification: tuple[ClassificationRule, ...] = ()
     screen: Predicate | None = None
+    tripwires: TripwireSet = TripwireSet()
+    agents: AgentPolicies = AgentPolicies()
+    quality: Quality | None = None
+    waits: Waits = field(default_factory=Waits)
+    postures: PosturePolicy = PosturePolicy()
+    speaks_of_posture: bool = False
     self_reported: SelfReported = SelfReported.COUNT
     time_zone: tzinfo = _UTC
     retention_days: int | None = None

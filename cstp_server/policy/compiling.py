@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,14 +12,19 @@ from cstp_server.domain.expressions import Predicate
 from cstp_server.domain.findings import Intervention
 from cstp_server.domain.guardrails import Guardrail
 from cstp_server.domain.scopes import parse_scope
-from cstp_server.policy.cel import compile_predicate
-from cstp_server.policy.circuit_models import NO_POSTURE, CircuitModel
-from cstp_server.policy.compiled import CircuitPolicies, ClassificationRule, Policy
+from cstp_server.policy.agent_models import EVERY_AGENT, AgentModel
+from cstp_server.policy.cel import compile_predicate, speaks_of
+from cstp_server.policy.circuit_models import CircuitModel
+from cstp_server.policy.compiled import CircuitPolicies, ClassificationRule, Policy, PosturePolicy, TripwireSet
 from cstp_server.policy.flat import FlatForm, condition_of, path_of, requirement_of, scope_condition
 from cstp_server.policy.guardrail_models import GuardrailModel
 from cstp_server.policy.models import ClassificationModel, PolicyModel
-from cstp_server.policy.screening import rule_groups, screen_of
+from cstp_server.policy.posture_compiling import compile_postures, compile_waits, postures_document
+from cstp_server.policy.posture_models import NO_POSTURE
+from cstp_server.policy.screening import rule_groups, screen_of, sources_of
 from cstp_server.policy.settings_codec import circuit_settings_to_json, keyed
+from cstp_server.policy.tripwire_compiling import compile_agents, compile_quality, compile_tripwires
+from cstp_server.policy.tripwire_documents import tripwires_document
 
 _VERBS = {
     Intervention.BLOCK: "blocks this action",
@@ -34,8 +39,10 @@ def compile_policy(model: PolicyModel) -> Policy:
     circuits = {circuit.scope: compile_circuit(circuit) for circuit in model.circuit_breakers}
     guardrails = tuple(compile_guardrail(rule) for rule in model.guardrails)
     classification = tuple(_classification(rule) for rule in model.classification)
+    tripwires = compile_tripwires(model.tripwires, model.agents)
+    postures = compile_postures(model.postures, model.agents)
     return Policy(
-        version=_version(model, circuits, guardrails, classification),
+        version=_version(model, circuits, guardrails, classification, tripwires, postures),
         circuits=CircuitPolicies(
             exact={scope: settings for scope, settings in circuits.items() if not parse_scope(scope).is_template},
             templates={scope: settings for scope, settings in circuits.items() if parse_scope(scope).is_template},
@@ -43,7 +50,13 @@ def compile_policy(model: PolicyModel) -> Policy:
         guardrails=guardrails,
         rule_groups=rule_groups(guardrails),
         classification=classification,
-        screen=screen_of(classification, guardrails),
+        screen=screen_of(classification, guardrails, tripwires),
+        tripwires=tripwires,
+        agents=compile_agents(model.agents),
+        quality=compile_quality(model.quality),
+        waits=compile_waits(model.postures),
+        postures=postures,
+        speaks_of_posture=any(speaks_of(source, "posture") for source in sources_of(classification, guardrails, tripwires)),
         self_reported=model.reviews.self_reported,
         time_zone=ZoneInfo(model.time_zone),
         retention_days=model.retention.decisions_days,
@@ -151,7 +164,12 @@ def _millionths(weight: float) -> int:
 
 
 def _version(
-    model: PolicyModel, circuits: dict[str, CircuitSettings], guardrails: Iterable[Guardrail], classification: Iterable[ClassificationRule]
+    model: PolicyModel,
+    circuits: dict[str, CircuitSettings],
+    guardrails: Iterable[Guardrail],
+    classification: Iterable[ClassificationRule],
+    tripwires: TripwireSet,
+    postures: PosturePolicy,
 ) -> str:
     """The hash of what the policy means: defaults are filled in, and neither comments nor the order of keys or circuits matter."""
     canonical = {
@@ -160,12 +178,22 @@ def _version(
         "classification": [
             {"when": rule.when.source, "stakes": rule.stakes, "tags": rule.tags, "category": rule.category} for rule in classification
         ],
+        "tripwires": tripwires_document(tripwires),
+        "acl_tiers": _tiers(model.agents),
+        "quality": model.quality.model_dump(mode="json") if model.quality is not None else None,
+        "waits": [model.postures.approval_ttl_ms, model.postures.assisted_delay_ms],
+        "postures": postures_document(postures),
         "self_reported": model.reviews.self_reported,
         "time_zone": model.time_zone,
         "retention_days": model.retention.decisions_days,
     }
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _tiers(agents: Mapping[str, AgentModel]) -> dict[str, int]:
+    policies = compile_agents(agents)
+    return {EVERY_AGENT: policies.default_acl_tier, **policies.acl_tiers}
 
 
 def _guardrail_document(rule: Guardrail) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Annotated, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -17,7 +17,18 @@ LONGEST_MS = 10 * 365 * 86_400_000
 """Ten years: no window, cooldown or timeout is longer."""
 _LARGEST_WEIGHT = 1_000_000_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:*@/-]{0,127}")
+_SHOWN = 60
 _T = TypeVar("_T")
+Path: TypeAlias = tuple[str | int, ...]
+"""The way to a place in the policy: keys and positions."""
+
+
+class FieldErrors(ValueError):
+    """What is wrong with the fields of a mapping, by name or by path."""
+
+    def __init__(self, errors: Mapping[str | Path, str]) -> None:
+        super().__init__("; ".join(f"`{name}`: {message}" for name, message in errors.items()))
+        self.errors = errors
 
 
 class Section(BaseModel):
@@ -30,6 +41,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`, did you mean …?` with the known name that looks most like this one; empty when none does."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean `{close[0]}`?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    text = str(value)
+    return f"`{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}`"
 
 
 def _expression(source: str) -> str:

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from cstp_server.domain.findings import Intervention, Mode
 from cstp_server.policy.cel import compile_predicate
-from cstp_server.policy.fields import FLAT_VALUE_SCHEMA, Expression, FlatValue, Id, Section, Text, scalars
+from cstp_server.policy.fields import FLAT_VALUE_SCHEMA, Expression, FieldErrors, FlatValue, Id, Path, Section, Text, scalars
 from cstp_server.policy.flat import FlatForm, condition_of, must_be_true, requirement_of, scope_condition
 
 CONDITION_PREFIX = "condition_"
@@ -20,17 +20,9 @@ Flat: TypeAlias = dict[str, FlatValue]
 ActionName: TypeAlias = Literal["block", "warn", "allow", "escalate"]
 
 
-class FieldErrors(ValueError):
-    """What is wrong with the fields of a mapping, by name."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"`{name}`: {message}" for name, message in errors.items()))
-        self.errors = errors
-
-
 def _check_fields(fields: Mapping[str, object], expression_of: Callable[[str, object], str]) -> None:
     """Compile every field's expression, and raise all that is wrong with them at once."""
-    errors: dict[str, str] = {}
+    errors: dict[str | Path, str] = {}
     for name, value in fields.items():
         try:
             compile_predicate(expression_of(name, scalars(value)))

@@ -1,14 +1,19 @@
 """The policy as it is written: strict models of its YAML (SPEC 12)."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from cstp_server.domain.facts import Stakes
+from cstp_server.policy.agent_models import AgentModel, QualityModel
 from cstp_server.policy.circuit_models import CircuitModel
 from cstp_server.policy.compiled import SelfReported
-from cstp_server.policy.fields import Distinct, Expression, FoldedName, Section, TimeZone
+from cstp_server.policy.fields import Distinct, Expression, FieldErrors, FoldedName, Path, Section, TimeZone
 from cstp_server.policy.guardrail_models import GuardrailModel
+from cstp_server.policy.posture_models import PosturesModel
+from cstp_server.policy.tightening import loosened
+from cstp_server.policy.tripwire_models import TripwiresModel
 
 
 class ClassificationModel(Section):
@@ -48,10 +53,28 @@ class PolicyModel(Section):
     classification: list[ClassificationModel] = Field(default_factory=list, description="rules that raise what an agent declares")
     circuit_breakers: list[CircuitModel] = Field(default_factory=list, description="circuits that open on failures")
     guardrails: list[GuardrailModel] = Field(default_factory=list, description="rules that are checked before every decision")
+    tripwires: TripwiresModel = Field(
+        default_factory=lambda: TripwiresModel.model_validate({}), description="hard limits that act at once, whatever the reasoning"
+    )
+    agents: dict[str, AgentModel] = Field(default_factory=dict, description='what holds for single agents, and under `"*"` for all')
+    quality: QualityModel | None = Field(None, description="the least quality that an agent's reasoning should have")
+    postures: PosturesModel = Field(
+        default_factory=lambda: PosturesModel.model_validate({}),
+        description="how long decisions wait, who guards the postures of agents, and what a good record earns",
+    )
     reviews: ReviewsModel = Field(default_factory=lambda: ReviewsModel.model_validate({}), description="how reviews are taken")
     retention: RetentionModel = Field(default_factory=lambda: RetentionModel.model_validate({}), description="how long things are kept")
 
+    @model_validator(mode="after")
+    def _agents_tighten(self) -> "PolicyModel":
+        errors: dict[str | Path, str] = dict(loosened(self.tripwires, self.agents))
+        if errors:
+            raise FieldErrors(errors)
+        return self
+
 
 SECTIONS = tuple(PolicyModel.model_fields)
-LATER_SECTIONS = frozenset({"tripwires", "agents", "postures", "constraints", "trust", "notifications", "quality"})
+LATER_SECTIONS = frozenset({"constraints", "trust", "notifications"})
 """Sections of the policy's format that this version does not know, and refuses: a limit that is not enforced is worse than an error."""
+LATER_KEYS: Mapping[str, frozenset[str]] = {"agents": frozenset({"constraints"})}
+"""Keys of sections that are refused for the same reason."""

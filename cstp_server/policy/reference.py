@@ -1,7 +1,7 @@
 """The reference of the policy's format, in Markdown: `python -m cstp_server.policy.reference > docs/policy.md`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -9,9 +9,16 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cstp_server.policy.agent_models import AgentModel, QualityModel
+from cstp_server.policy.built_in import BUILT_IN
 from cstp_server.policy.circuit_models import CircuitModel, OnOpen, SeverityWeights
+from cstp_server.policy.credentials import CREDENTIALS, PRIVATE_KEY
+from cstp_server.policy.fields import FlatValue
 from cstp_server.policy.guardrail_models import GuardrailModel
-from cstp_server.policy.models import LATER_SECTIONS, ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
+from cstp_server.policy.models import LATER_KEYS, LATER_SECTIONS, ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
+from cstp_server.policy.posture_models import EarnedModel, GuardModel, PosturesModel
+from cstp_server.policy.short_form import FORMS
+from cstp_server.policy.tripwire_models import AppliesModel, LimitModel, PatternModel, QuotaModel, TripwireModel, TripwiresModel
 
 _INTRODUCTION = """\
 # The policy
@@ -35,21 +42,82 @@ Conditions are [CEL](https://cel.dev) and give true or false. They speak of
 | --- | --- |
 | `action.description`, `action.type`, `action.category` | what the agent says it does; null where it says nothing |
 | `action.stakes`, `action.confidence` | how much is at stake, as classified; how sure the agent is, or null |
+| `action.ctq` | the quality of its reasoning, as the agent gives it, or null |
 | `action.tags` | a list of texts |
 | `action.parameters`, `action.context` | the agent's own fields |
-| `agent.id`, `user.id`, `user.domain` | who acts, and for whom |
+| `agent.id`, `agent.acl_tier` | who acts, and the agent's tier |
+| `user.id`, `user.domain` | for whom |
 | `posture`, `trust` | the agent's posture, and the trust in it |
 
 Categories, types and tags are compared without case, and so are the texts that you compare them with by `==`, `!=` and `in`; other
 functions, such as `startsWith`, see them in lower case. A key that is absent from `action.context` or `action.parameters`
 reads as null, and `has(action.context.x)` tells whether it is there. What then fails, such as `null > 1000` or `!null`, counts as matched
-for a rule, and its finding says so; a classification does not apply. `action.type == "refund" && action.parameters.amount > 1000` keeps
+for a rule and trips a tripwire, and the finding says so; a classification does not apply.
+`action.type == "refund" && action.parameters.amount > 1000` keeps
 out of the way of other actions.
 """
 _FLAT = """\
 CSTP's rules load as they are, also as a file that is nothing but a list of rules. `condition_<field>` and `requires_<field>` take a value,
 a list of values, or a text that starts with `==`, `!=`, `<`, `<=`, `>` or `>=`. They are translated to CEL, so they fail closed too:
 `condition_amount: "> 100"` matches an action without an amount.
+"""
+_SHORT_FORM = """\
+`tripwires` may also be a mapping of limits alone, or a list of rules alone. At its limit a value passes; a value that is missing where it
+must not be, no number, not finite or negative trips. Numbers are compared and summed as decimals.
+
+| severity | what a hit does | for an agent of tier 3 and above |
+| --- | --- | --- |
+| `standard` | blocks, and a person may let that one action pass | blocks |
+| `critical` | blocks, and people are told | halts: the agent is blocked from then on |
+| `severe` | halts, and nothing lifts it | halts |
+
+A limit's name says what its number bounds. \"The amount\" is `action.parameters.amount`; counts and sums are per agent; the words of an
+action's type end at `_`, `-`, `.`, a space or a capital letter. A name that is none of these is refused.
+"""
+_BUILT_IN = """
+These are in force without being written. A rule with the name of one, and without `limit`, `quota`, `pattern` and `when`, changes its
+severity, mode, message, notification or the actions it applies to.
+"""
+_SECRETS = """
+`secrets` knows credentials by their makers' own forms, in the action's description, type, category, tags, parameters, context and
+details, in names and values at any depth:
+
+KINDS.
+
+What only stands in the place of a secret is none: closed brackets such as `<password>`, `{password}` and `${DB_PASSWORD}`, variables in
+capitals such as `$TOKEN`, `****` and `xxxx`, the words `password`, `secret` and `token` themselves, and plain words joined to `your-`, or
+to `my-`, `some-` or `the-` when they end in such a word (`my-secret-pw`). The examples of the makers' own documentation do count. What is
+found is recorded, answered and told as `[redacted: <kind>]`. Where more than 4,096 places look like credentials, placeholders among them,
+the action is taken for one as a whole, and all its texts are recorded as `[redacted: credentials]`.
+"""
+_POSTURES = """
+An agent begins with the posture that `agents` gives it, and keeps the one that it was moved to since, whatever the policy says later.
+
+| posture | level | what happens to an action that nothing else objects to |
+| --- | --- | --- |
+| `full_autonomy` | 5 | allowed |
+| `assisted` | 4 | people are told, and may cancel it for `assisted_delay_ms`; then allowed |
+| `supervised` | 3 | allowed, with a detailed entry in the record |
+| `human_decides` | 2 | waits for an approval |
+| `blocked` | 1 | blocked |
+
+Guards are asked in their order, then those of installed packages ([how to write one](extending.md#a-guard-of-transitions)). The first that
+refuses decides, and the attempt is on record. Their conditions speak of
+
+| name | what it is |
+| --- | --- |
+| `request.from_posture`, `request.to_posture` | the names of the postures |
+| `request.from_level`, `request.to_level` | their levels |
+| `request.transition_type` | `upgrade`, `downgrade` or `maintain` |
+| `request.requester`, `request.reason` | who asks, and why |
+| `metadata` | what they give besides; a key that is absent reads as null |
+| `agent.id`, `agent.acl_tier` | the agent, and its tier |
+| `trust.score`, `trust.reviewed` | its trust score, and the number of outcomes that it rests on |
+
+A condition that cannot be evaluated, such as `metadata.approvals > 1` without that key, does not hold: the guard refuses.
+
+The trust score is the lower bound of the 95 % Wilson interval of the share of successes within `score_window_ms`. Tripwire hits count as
+failures, `partial` and `abandoned` not at all, so a few good outcomes are not yet a good record: 16 successes in a row give 0.8.
 """
 EXAMPLES: dict[str, str] = {
     "time_zone": "time_zone: Europe/Berlin\n",
@@ -64,7 +132,7 @@ circuit_breakers:
     failure_threshold: 3
     half_open_probes: 3
     severity_weights: {critical: 10}
-    on_open: {effect: confirm}
+    on_open: {effect: confirm, downgrade_to: human_decides}
 """,
     "guardrails": """\
 guardrails:
@@ -78,6 +146,46 @@ guardrails:
     condition_confidence: "< 0.5"
     action: block
 """,
+    "tripwires": """\
+tripwires:
+  limits: {max_refund: 500, max_discount_percent: 20, daily_action_limit: 100, budget_limit: 10000}
+  rules:
+    - name: no_customer_export
+      severity: severe
+      when: action.type == "export_customers"
+    - name: mails_per_user
+      applies_to: {types: [send_mail]}
+      quota: {count: true, per: user, window: hour, max: 20}
+      message: this user has had enough mails for now
+    - name: no_internal_hosts
+      pattern: {fields: [action.description, action.parameters], regex: '(?i)\\b[a-z0-9-]+\\.corp\\.example\\b'}
+    - name: production_write          # a built-in tripwire: only reported for a while
+      mode: shadow
+""",
+    "agents": """\
+agents:
+  "*": {posture: supervised, acl_tier: 2}
+  refund-bot:
+    posture: assisted
+    acl_tier: ACL-3
+    tripwires: {max_refund: 200, max_actions_per_minute: 10}
+""",
+    "quality": "quality: {min_ctq: 0.6, action: escalate}\n",
+    "postures": """\
+postures:
+  approval_ttl_ms: 900000
+  assisted_delay_ms: 10000
+  guards:
+    - name: security_team_approval
+      when: request.to_level <= 3 || metadata.security_approved == true
+      reason: security team approval is required for high autonomy
+    - name: a-record-first
+      when: request.to_posture != "full_autonomy" || trust.reviewed >= 100 && trust.score >= 0.9
+  earned:
+    - {to: assisted, min_score: 0.8, min_reviewed: 50}
+    - {to: full_autonomy, min_score: 0.95, min_reviewed: 200}
+  min_review_coverage: 0.8
+""",
     "reviews": "reviews: {self_reported: failures_only}\n",
     "retention": "retention: {decisions_days: 365}\n",
 }
@@ -86,6 +194,17 @@ _TABLES: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "classification": (("", ClassificationModel),),
     "circuit_breakers": (("", CircuitModel), ("`severity_weights`", SeverityWeights), ("`on_open`", OnOpen)),
     "guardrails": (("", GuardrailModel),),
+    "tripwires": (
+        ("", TripwiresModel),
+        ("A rule", TripwireModel),
+        ("`applies_to`", AppliesModel),
+        ("`limit`", LimitModel),
+        ("`quota`", QuotaModel),
+        ("`pattern`", PatternModel),
+    ),
+    "agents": (("", AgentModel),),
+    "quality": (("", QualityModel),),
+    "postures": (("", PosturesModel), ("`guards`", GuardModel), ("`earned`", EarnedModel)),
     "reviews": (("", ReviewsModel),),
     "retention": (("", RetentionModel),),
 }
@@ -104,12 +223,43 @@ def _section(name: str, field: FieldInfo) -> str:
     for title, model in _TABLES.get(name, ()):
         lines += [f"{title}\n"] if title else []
         lines += ["\n".join(_table(model)) + "\n"]
-    return "\n".join([*lines, _FLAT] if name == "guardrails" else lines)
+    more = _MORE.get(name)
+    return "\n".join([*lines, more()] if more is not None else lines)
+
+
+def _tripwires() -> str:
+    rows = [f"| {_listed(form.names)} | {form.number.value} | {form.bounds} | {form.applies} |" for form in FORMS]
+    built_in = [f"| `{name}` | {tripwire.severity.label} | {tripwire.description} |" for name, tripwire in BUILT_IN.items()]
+    return "\n".join(
+        [
+            _SHORT_FORM,
+            "| name | number | bounds | applies to |\n| --- | --- | --- | --- |",
+            *rows,
+            _BUILT_IN,
+            "| name | severity | what trips it |\n| --- | --- | --- |",
+            *built_in,
+            _SECRETS.replace("KINDS", _credentials()),
+        ]
+    )
+
+
+def _credentials() -> str:
+    return ", ".join(credential.kind for credential in (*CREDENTIALS, PRIVATE_KEY))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+_MORE: Mapping[str, Callable[[], str]] = {"guardrails": lambda: _FLAT, "tripwires": _tripwires, "postures": lambda: _POSTURES}
 
 
 def _later() -> str:
-    named = ", ".join(f"`{name}`" for name in sorted(LATER_SECTIONS))
-    return f"## Not in this version\n\nThe sections {named} are refused: what is not enforced must not look as if it were.\n"
+    keys = "; ".join(f"{_listed(sorted(names))} in `{section}`" for section, names in LATER_KEYS.items())
+    return (
+        f"## Not in this version\n\nThe sections {_listed(sorted(LATER_SECTIONS))}, and the keys {keys} are refused: what is not enforced "
+        "must not look as if it were.\n"
+    )
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:
@@ -131,7 +281,9 @@ def _type(annotation: Any) -> str:
     if origin is list:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
-        return "value"
+        return "mapping" if arguments[1] is not FlatValue else "value"
+    if set(arguments) == {int, float}:
+        return "number"
     if hasattr(annotation, "__metadata__"):
         return _type(arguments[0])
     if arguments:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from cstp_server.domain.expressions import Predicate
 from cstp_server.domain.findings import Intervention, Mode
 from cstp_server.domain.guardrails import Guardrail, RuleGroup
+from cstp_server.domain.tripwire_rules import Condition
 from cstp_server.policy.cel import BadExpression, compile_predicate
-from cstp_server.policy.compiled import ClassificationRule
+from cstp_server.policy.compiled import ClassificationRule, TripwireSet
 
 _GROUP = 32
 _PLAIN_PATH = re.compile(r"action\.(context|parameters)\.[A-Za-z_][A-Za-z0-9_]*")
@@ -23,10 +24,23 @@ def rule_groups(rules: Iterable[Guardrail]) -> tuple[RuleGroup, ...]:
     return tuple(RuleGroup(tuple(group), _screen([_condition(rule) for rule in group])) for group in _groups(speaking))
 
 
-def screen_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail]) -> Predicate | None:
-    """The screen before all classification rules and guardrails; none where there are too many for one."""
+def screen_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail], tripwires: TripwireSet) -> Predicate | None:
+    """The screen before all classification rules, guardrails and tripwires' conditions; none where there are too many for one."""
     conditions = [rule.when.source for rule in classification] + [_condition(rule) for rule in guardrails if _speaks(rule)]
+    conditions += _conditions_of(tripwires)
     return _screen(conditions) if 0 < len(conditions) <= _GROUP else None
+
+
+def sources_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail], tripwires: TripwireSet) -> list[str]:
+    """Every condition that is evaluated."""
+    rules = [rule.when.source for rule in guardrails if _speaks(rule) and rule.when is not None]
+    return [*(rule.when.source for rule in classification), *rules, *_conditions_of(tripwires)]
+
+
+def _conditions_of(tripwires: TripwireSet) -> list[str]:
+    """The conditions of tripwires, those of single agents among them, each once."""
+    listed = [*tripwires.of_everyone, *(tripwire for own in tripwires.of_agents.values() for tripwire in own)]
+    return list(dict.fromkeys(tripwire.rule.when.source for tripwire in listed if isinstance(tripwire.rule, Condition)))
 
 
 def _speaks(rule: Guardrail) -> bool:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from cstp_server.policy.problems import PolicyProblem
+from cstp_server.policy.tripwire_models import wrapped_as
 from cstp_server.policy.yaml_nodes import MAX_BYTES, Key, Node, Unreadable, read_yaml
 
 SUFFIXES = frozenset({".yaml", ".yml"})
 _HEADER = "template"
 _HEADER_KEYS = frozenset({"name", "description", "version"})
 _LIST_SECTION = "guardrails"
+_TRIPWIRES = "tripwires"
 
 
 def policy_files(path: Path) -> list[Path]:
@@ -76,7 +78,24 @@ def _as_sections(root: Node, problems: list[PolicyProblem]) -> Node | None:
         _check_header(*header, problems)
     for name in [name for name, (_, node) in root.value.items() if node.value is None]:
         del root.value[name]
+    _unwrap_tripwires(root)
     return root
+
+
+def _unwrap_tripwires(root: Node) -> None:
+    """Put limits that are given alone, and rules that are, under the keys that they have where both are given."""
+    for holder in (root, *_children(root.at(("agents",)))):
+        if not isinstance(holder.value, dict) or _TRIPWIRES not in holder.value:
+            continue
+        key, node = holder.value[_TRIPWIRES]
+        wrapper = wrapped_as(node.value)
+        if wrapper is not None:
+            implied = Key(wrapper, node.file, node.line, implied=True)
+            holder.value[_TRIPWIRES] = (key, Node(node.file, node.line, {wrapper: (implied, node)}))
+
+
+def _children(node: Node | None) -> list[Node]:
+    return [child for _, child in node.value.values()] if node is not None and isinstance(node.value, dict) else []
 
 
 def _check_header(key: Key, header: Node, problems: list[PolicyProblem]) -> None:
@@ -99,7 +118,8 @@ def _merge(first: Node, second: Node, path: str, problems: list[PolicyProblem]) 
     for name, (key, node) in second.value.items():
         if name in united:
             kept, held = united[name]
-            united[name] = (kept, _merge(held, node, f"{path}.{name}" if path else name, problems))
+            below = path if kept.implied and key.implied else f"{path}.{name}" if path else name
+            united[name] = (kept, _merge(held, node, below, problems))
         else:
             united[name] = (key, node)
     return Node(first.file, first.line, united)

@@ -2,27 +2,25 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from cstp_server.policy.fields import nearest
+from cstp_server.policy.fields import FieldErrors, Path, nearest, shown
 from cstp_server.policy.guardrail_models import (
     CONDITION_FIELDS,
     CONDITION_PREFIX,
     REQUIRES_FIELDS,
     REQUIRES_PREFIX,
-    FieldErrors,
     GuardrailModel,
 )
-from cstp_server.policy.models import LATER_SECTIONS, PolicyModel
+from cstp_server.policy.models import LATER_KEYS, LATER_SECTIONS, PolicyModel
 from cstp_server.policy.problems import PolicyProblem
 from cstp_server.policy.yaml_nodes import Node
 
-Path: TypeAlias = tuple[str | int, ...]
 _PREFIXES = {CONDITION_FIELDS: CONDITION_PREFIX, REQUIRES_FIELDS: REQUIRES_PREFIX}
+_VERBS = ("must ", "raises ", "is ")
 _EXPECTED = re.compile(r"'([^']*)'")
-_SHOWN = 60
 
 
 def path_text(path: Path) -> str:
@@ -35,7 +33,7 @@ def path_text(path: Path) -> str:
 
 def problems_of(error: ValidationError, root: Node) -> list[PolicyProblem]:
     """Everything that a failed validation found, in the order of the files."""
-    return [_placed(root, path, message) for details in error.errors() for path, message in _found(details)]
+    return [_placed(root, path, message) for details in error.errors() for path, message in _found(details, root)]
 
 
 def _placed(root: Node, path: Path, message: str) -> PolicyProblem:
@@ -43,48 +41,60 @@ def _placed(root: Node, path: Path, message: str) -> PolicyProblem:
     return PolicyProblem(file, line, message)
 
 
-def _found(details: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _found(details: Mapping[str, Any], root: Node) -> Iterator[tuple[Path, str]]:
     path: Path = tuple(details["loc"])
+    named = path_text(root.as_written(path))
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, FieldErrors):
         for name, message in cause.errors.items():
             place = _field_path(path, name)
-            yield place, f"`{path_text(place)}`: {message}"
+            yield place, f"`{path_text(root.as_written(place))}`{_joint(message)}{message}"
     elif details["type"] == "extra_forbidden":
-        yield path, _unknown_key(path)
+        yield path, _unknown_key(path, root)
     elif details["type"] == "missing":
-        yield path[:-1], f"`{path_text(path[:-1])}` lacks the key `{path[-1]}`"
+        yield path[:-1], f"`{path_text(root.as_written(path[:-1]))}` lacks the key `{path[-1]}`"
     elif cause is not None:
-        yield path, f"`{path_text(path)}`{_joint(str(cause))}{cause}"
+        yield path, f"`{named}`{_joint(str(cause))}{cause}"
     else:
-        yield path, f"`{path_text(path)}` {_must(details)}, not {_shown(details['input'])}"
+        yield path, f"`{named}` {_must(details)}, not {shown(details['input'])}"
 
 
 def _joint(message: str) -> str:
-    return " " if message.startswith(("must ", "raises ")) else ": "
+    return " " if message.startswith(_VERBS) else ": "
 
 
-def _field_path(path: Path, name: str) -> Path:
+def _field_path(path: Path, name: str | Path) -> Path:
+    if isinstance(name, tuple):
+        return (*path, *name)
     prefix = _PREFIXES.get(str(path[-1]))
     return (*path[:-1], f"{prefix}{name}") if prefix is not None else (*path, name)
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: Path, root: Node) -> str:
     name, parent = str(path[-1]), path[:-1]
     if not parent and name in LATER_SECTIONS:
         return f"this version does not know the section `{name}`, and would not enforce what it says: remove it"
-    where = f" in `{path_text(parent)}`" if parent else ""
+    where = f" in `{path_text(root.as_written(parent))}`" if parent else ""
+    if parent and name in LATER_KEYS.get(str(parent[0]), ()):
+        return f"this version does not know the key `{name}`{where}, and would not enforce what it says: remove it"
     what = "key" if parent else "section"
-    return f"unknown {what} `{name}`{where}{nearest(name, _known_keys(parent))}"
+    hint = nearest(name, _known_keys(parent))
+    if not hint and parent and parent[-1] == "tripwires":
+        hint = ": limits by name stand under `limits`, rules under `rules`"
+    return f"unknown {what} `{name}`{where}{hint}"
 
 
 def _known_keys(parent: Path) -> list[str]:
     """The keys that may stand at `parent`: found by walking the models along the path."""
     model: type[BaseModel] | None = PolicyModel
+    is_name = False
     for step in parent:
-        if isinstance(step, str) and model is not None:
-            field = model.model_fields.get(step)
-            model = _model_in(field.annotation) if field is not None else None
+        if is_name or isinstance(step, int) or model is None:
+            is_name = False
+            continue
+        field = model.model_fields.get(step)
+        model = _model_in(field.annotation) if field is not None else None
+        is_name = field is not None and get_origin(field.annotation) is dict
     if model is None:
         return []
     keys = [field.alias or name for name, field in model.model_fields.items()]
@@ -99,19 +109,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for argument in getattr(annotation, "__args__", ()) if (model := _model_in(argument)) is not None), None)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    text = str(value)
-    return f"`{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}`"
 
 
 def _one_of(details: Mapping[str, Any]) -> str:

@@ -37,11 +37,12 @@ _STRING_TAG = "tag:yaml.org,2002:str"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a mapping, and where it stands."""
+    """A key of a mapping, and where it stands; `implied` says that what stands below it was written without it."""
 
     name: str
     file: str
     line: int
+    implied: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +76,35 @@ class Node:
             else:
                 break
         return place
+
+    def at(self, path: tuple[str | int, ...]) -> "Node | None":
+        """The value at `path`; none where there is none."""
+        node = self
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                node = node.value[str(step)][1]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+            else:
+                return None
+        return node
+
+    def as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """The path without the keys that were left out when it was written."""
+        written: list[str | int] = []
+        node: Node | None = self
+        for step in path:
+            key: Key | None = None
+            value = node.value if node is not None else None
+            if isinstance(value, dict) and step in value:
+                key, node = value[str(step)]
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                node = value[step]
+            else:
+                node = None
+            if key is None or not key.implied:
+                written.append(step)
+        return tuple(written)
 
 
 class Unreadable(Exception):

@@ -1,6 +1,8 @@
 """The params that describe an action, as `checkGuardrails`, `recordDecision` and a review's inline context have them (SPEC 3)."""
 
 import hashlib
+from dataclasses import fields
+from operator import attrgetter
 from typing import Annotated, Any
 
 import orjson
@@ -8,13 +10,14 @@ from pydantic import Field
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.facts import DEFAULT_USER_DOMAIN, Facts, Stakes, fold_name
+from cstp_server.domain.words import words_of
 from cstp_server.rpc.errors import BadParams
 from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.wire import DecisionId, JsonObject, Name, Params, StakesName, Text, UserDomain, UserId
 from cstp_server.services.identity import agent_of
 from cstp_server.services.requests import CheckRequest
 
-Confidence = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 _STAKES = {stakes.value: stakes for stakes in Stakes}
 
 
@@ -50,7 +53,8 @@ class Action(Background):
     type: Name | None = Field(default=None, description="the kind of action, such as `issue_refund`; compared without case")
     category: Name | None = Field(default=None, description="the area that the decision belongs to; compared without case")
     stakes: StakesName | None = Field(default=None, description="how much is at risk; `medium` when left out")
-    confidence: Confidence | None = Field(default=None, description="how sure the agent is")
+    confidence: Share | None = Field(default=None, description="how sure the agent is")
+    ctq: Share | None = Field(default=None, description="quality of the reasoning; it lifts no limit")
     tags: list[Name] | None = Field(default=None, description="compared without case")
     parameters: JsonObject | None = Field(default=None, description="the action's own arguments; any names")
     context: JsonObject | None = Field(default=None, description="what guards may ask about; any names")
@@ -106,9 +110,11 @@ def facts_of(params: CheckParams, limits: Limits, field: str = "", agent_id: str
         description=action.description,
         agent_id=agent_id,
         type=folded(action.type),
+        type_words=words_of(action.type) if action.type is not None else (),
         category=folded(action.category),
         stakes=_STAKES[action.stakes] if action.stakes is not None else Stakes.MEDIUM,
         confidence=action.confidence,
+        ctq=action.ctq,
         tags=folded_tags(action.tags, limits, f"{field}action.tags") if action.tags else (),
         parameters=action.parameters or {},
         context=action.context or {},
@@ -150,6 +156,10 @@ def _details(action: Action, agent: Agent | None) -> dict[str, Any]:
     return details
 
 
+_content = attrgetter(*(field.name for field in fields(Facts) if field.name != "type_words"))
+"""All that was said; the words of the type depend on its casing, which makes no other content."""
+
+
 def digest_of_content(kind: str, agent_named: str | None, facts: Facts) -> str:
     """Identifies a call's content, whatever the order, the casing or the spelling of its names."""
-    return hashlib.sha256(orjson.dumps((kind, agent_named, facts), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps((kind, agent_named, _content(facts)), option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -9,6 +9,7 @@ from cstp_server.domain.refusals import Refusal
 from cstp_server.rpc.actions import CheckParams, check_request
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.findings import FindingResult
+from cstp_server.rpc.pending import PendingResult
 from cstp_server.rpc.wire import Result, Time, omitted
 from cstp_server.services import checking
 
@@ -20,13 +21,6 @@ class ProbeResult(Result):
 
     scope: str
     expires_at: Time
-
-
-class PendingResult(Result):
-    """What the decision waits for."""
-
-    kind: str
-    until: Time
 
 
 class RemedyResult(Result):
@@ -58,7 +52,7 @@ class CheckResult(Result):
     @classmethod
     def of(cls, answer: Answer) -> "CheckResult":
         """The answer as it goes out."""
-        verdict, pending = answer.verdict, answer.pending
+        verdict = answer.verdict
         return cls(
             allowed=verdict.allowed,
             intervention=verdict.intervention.label,
@@ -68,7 +62,7 @@ class CheckResult(Result):
             warnings=[FindingResult.of(finding) for finding in verdict.warnings],
             shadow=[FindingResult.of(finding) for finding in verdict.shadow],
             probes=[ProbeResult(scope=probe.scope, expires_at=probe.expires_at) for probe in answer.probes],
-            pending=PendingResult(kind=pending.kind, until=pending.until) if pending is not None else None,
+            pending=PendingResult.of(answer.pending),
             remedies=[
                 RemedyResult(change=remedy.change, field=remedy.field, to=remedy.to, until=remedy.until) for remedy in answer.remedies
             ],

@@ -9,7 +9,7 @@ from cstp_server.metrics import Metrics
 from cstp_server.rpc.health import Readiness
 from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
-from cstp_server.services.ports import Authenticator, PolicySource, Reader, Transactor
+from cstp_server.services.ports import Authenticator, Guardians, PolicySource, Reader, Transactor, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Services:
 
     transactor: Transactor
     reader: Reader
+    waiting: Waiting
+    guardians: Guardians
     policy_source: PolicySource
     authenticator: Authenticator
     readiness: Readiness
@@ -38,8 +40,9 @@ class Traced(Protocol):
 
 
 class Context(NamedTuple):
-    """One request: the services, its caller, and its id in the log."""
+    """One request: the services, its caller, its id in the log, and when it came (`clock.monotonic`, in seconds)."""
 
     services: Services
     caller: Caller
     correlation_id: str
+    since: float

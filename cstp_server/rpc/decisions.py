@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cstp_server.domain.decisions import Decision, Outcome, Reviewed, Status
+from cstp_server.domain.decisions import Decision, Outcome, Resolved, Reviewed, Status
 from cstp_server.domain.facts import fold_name
 from cstp_server.domain.refusals import Refusal
 from cstp_server.rpc.checking import CheckResult
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.cursors import decision_cursor, decision_place
+from cstp_server.rpc.pending import PendingResult
 from cstp_server.rpc.wire import DecisionId, JsonObject, Limit, Name, OutcomeName, Params, Result, Time, TimeParam, omitted, taken_id
 from cstp_server.services import decisions
 from cstp_server.services.ports import DecisionQuery
@@ -55,6 +56,23 @@ class ReviewOnRecord(Result):
     affected_kpis: dict[str, float] | None = omitted()
 
 
+class ResolutionOnRecord(Result):
+    """How a decision that waited was settled: as what, by whom, when and why."""
+
+    status: str
+    by: str
+    at: Time
+    reason: str | None = omitted()
+    note: str | None = omitted()
+
+    @classmethod
+    def of(cls, resolved: Resolved | None) -> "ResolutionOnRecord | None":
+        """How it was settled as it goes out; none when it never was."""
+        if resolved is None:
+            return None
+        return cls(status=resolved.status.value, by=resolved.by, at=resolved.at, reason=resolved.reason, note=resolved.note)
+
+
 class DecisionResult(Result):
     """A decision on record. `decision` and `summary` are the description, `date` is `createdAt`: CSTP's names for them."""
 
@@ -68,6 +86,7 @@ class DecisionResult(Result):
     category: str | None
     stakes: str
     confidence: float | None
+    ctq: float | None
     tags: list[str]
     parameters: JsonObject
     action_context: JsonObject = Field(description="what guards could ask about")
@@ -81,6 +100,8 @@ class DecisionResult(Result):
     date: Time
     outcome: str | None
     review: ReviewOnRecord | None
+    pending: PendingResult | None = Field(description="what it waits for, while it does")
+    resolution: ResolutionOnRecord | None = Field(description="how it was settled, when it had waited")
     answer: CheckResult | None = Field(description="what was answered, when it was checked")
     context: str | None = omitted("the situation, as it was recorded")
     agent: JsonObject | None = omitted("what was said of the agent besides its id")
@@ -117,6 +138,7 @@ class DecisionResult(Result):
             category=facts.category,
             stakes=facts.stakes.value,
             confidence=facts.confidence,
+            ctq=facts.ctq,
             tags=list(facts.tags),
             parameters=dict(facts.parameters),
             action_context=dict(facts.context),
@@ -130,6 +152,8 @@ class DecisionResult(Result):
             date=decision.at,
             outcome=reviewed.review.outcome.value if reviewed is not None else None,
             review=_review(reviewed) if reviewed is not None else None,
+            pending=PendingResult.of(decision.waits_for),
+            resolution=ResolutionOnRecord.of(decision.resolved),
             answer=CheckResult.of(decision.answer) if decision.answer is not None else None,
             **_known(facts.details, cls),
         )

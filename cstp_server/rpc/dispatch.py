@@ -17,7 +17,7 @@ import structlog
 from cstp_server.clock import Clock
 from cstp_server.rpc.context import Traced
 from cstp_server.rpc.errors import Code, Failure, headers_of, internal_error, status_of
-from cstp_server.rpc.json_text import Document, parse, problem_in
+from cstp_server.rpc.json_text import BAD_INTEGER, Document, TooWide, parse, problem_in
 from cstp_server.rpc.limits import Limits
 
 with warnings.catch_warnings():
@@ -26,7 +26,6 @@ with warnings.catch_warnings():
     from jsonrpcserver.async_dispatcher import dispatch_request
     from jsonrpcserver.dispatcher import create_request, to_response
     from jsonrpcserver.response import ErrorResponse
-    from jsonrpcserver.sentinels import NODATA
 
 C = TypeVar("C", bound=Traced)
 Procedure = Callable[..., Awaitable[Any]]
@@ -65,6 +64,13 @@ class Reply(NamedTuple):
 
 
 _NOTHING = Reply(204, b"", [])
+
+
+class _Response(NamedTuple):
+    """The response to one call, and the failure that it says, if it says one."""
+
+    content: dict[str, Any]
+    failure: Failure | None = None
 
 
 def failed(failure: Failure, id: Any = None, status: int | None = None) -> Reply:
@@ -109,39 +115,39 @@ class Dispatcher(Generic[C]):
             too_many = {"expected": f"at most {self._limits.batch} calls in a batch"}
             return failed(self._gate.admit(context) or Failure(Code.INVALID_REQUEST, "Invalid Request", too_many))
         responses = [await self._respond(call, document.doubtful, context) for call in calls]
-        said = [response for response in responses if response is not None]
+        said = [response.content for response in responses if response is not None]
         return Reply.of(200, orjson.dumps(said)) if said else _NOTHING
 
-    async def _respond(self, call: Any, doubtful: bool, context: C) -> dict[str, Any] | None:
+    async def _respond(self, call: Any, doubtful: bool, context: C) -> _Response | None:
         """The response to one call; none for a notification."""
         refused = self._gate.admit(context)
         problem = _envelope_problem(call, self._limits, doubtful)
         id = _id_or_none(call, self._limits, doubtful)
         if problem is not None and problem.code is Code.INVALID_REQUEST:
-            return _error(refused or problem, id)
+            return _failed(refused or problem, id)
         if refused is not None or problem is not None:
-            return _error(refused or problem or _INVALID_REQUEST, id) if "id" in call else None
+            return _failed(refused or problem or _INVALID_REQUEST, id) if "id" in call else None
         return await self._carry_out(call, context)
 
-    async def _carry_out(self, call: dict[str, Any], context: C) -> dict[str, Any] | None:
+    async def _carry_out(self, call: dict[str, Any], context: C) -> _Response | None:
         request, result = await dispatch_request(self._methods, context, create_request(call))
         if "id" not in call:
             return None
         response = to_response(request, result)
         value = response._error if hasattr(response, "_error") else response._value
         if isinstance(value, ErrorResponse):
-            return self._error_response(value, call)
-        return {"jsonrpc": "2.0", "result": value.result, "id": value.id}
+            return _failed(self._failure_of(value, call), value.id)
+        return _Response({"jsonrpc": "2.0", "result": value.result, "id": value.id})
 
-    def _error_response(self, error: ErrorResponse, call: dict[str, Any]) -> dict[str, Any]:
-        """An error on the wire; where the library made it, its words are replaced by our own."""
+    def _failure_of(self, error: ErrorResponse, call: dict[str, Any]) -> Failure:
+        """The failure that a method has answered with; where the library made the error, its words are replaced by our own."""
+        if isinstance(error.data, Failure):
+            return error.data
         if error.code == Code.METHOD_NOT_FOUND:
             self._gate.called(_UNKNOWN, error.code, 0.0)
             nearest = difflib.get_close_matches(call["method"][:128], self._methods, n=3)
-            return _error(Failure(Code.METHOD_NOT_FOUND, "Method not found", {"nearest": nearest} if nearest else None), error.id)
-        if isinstance(error.data, str):
-            return _error(Failure(Code.INVALID_PARAMS, "Invalid params"), error.id)
-        return _error(Failure(Code(error.code), error.message, None if error.data is NODATA else error.data), error.id)
+            return Failure(Code.METHOD_NOT_FOUND, "Method not found", {"nearest": nearest} if nearest else None)
+        return Failure(Code(error.code), error.message)
 
 
 def _kept_inside(name: str, procedure: Procedure, gate: Gate, clock: Clock) -> Procedure:
@@ -156,7 +162,7 @@ def _kept_inside(name: str, procedure: Procedure, gate: Gate, clock: Clock) -> P
             outcome = internal_error(context.correlation_id)
         if isinstance(outcome, Failure):
             gate.called(name, outcome.code, clock.monotonic() - started)
-            return Error(int(outcome.code), outcome.message, NODATA if outcome.data is None else outcome.data)
+            return Error(int(outcome.code), outcome.message, outcome)
         gate.called(name, 0, clock.monotonic() - started)
         return Success(outcome)
 
@@ -191,7 +197,7 @@ def _envelope_problem(call: Any, limits: Limits, doubtful: bool) -> Failure | No
     if call.get("jsonrpc") != "2.0":
         return _invalid_request("jsonrpc", "must be `2.0`")
     if "id" in call and not _is_id(call["id"]):
-        return _invalid_request("id", "must be a string, a number or null")
+        return _invalid_request("id", BAD_INTEGER if isinstance(call["id"], TooWide) else "must be a string, a number or null")
     if "params" in call and not isinstance(call["params"], dict | list):
         return _invalid_request("params", "must be an object")
     return _doubt(call, limits) if doubtful else None
@@ -231,14 +237,16 @@ def _error(failure: Failure, id: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "error": error, "id": id}
 
 
-def _single(response: dict[str, Any] | None) -> Reply:
+def _failed(failure: Failure, id: Any) -> _Response:
+    return _Response(_error(failure, id), failure)
+
+
+def _single(response: _Response | None) -> Reply:
     if response is None:
         return _NOTHING
-    body = orjson.dumps(response)
-    if "error" not in response:
+    body = orjson.dumps(response.content)
+    if response.failure is None:
         return Reply.of(200, body)
-    error = response["error"]
-    failure = Failure(Code(error["code"]), error["message"], error.get("data"))
-    reply = Reply.of(status_of(failure), body)
-    reply.headers.extend(headers_of(failure))
+    reply = Reply.of(status_of(response.failure), body)
+    reply.headers.extend(headers_of(response.failure))
     return reply

@@ -67,7 +67,7 @@ class CstpEndpoint:
         caller = await self._caller(scope, headers)
         if isinstance(caller, Failure):
             return failed(caller, id_of(body, self._limits))
-        return await self._dispatcher.answer(body, Context(self._services, caller, correlation_id(scope)))
+        return await self._dispatcher.answer(body, Context(self._services, caller, correlation_id(scope), self._services.clock.monotonic()))
 
     async def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | Failure:
         try:

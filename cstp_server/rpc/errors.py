@@ -42,7 +42,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.METHOD_NOT_FOUND: "there is no method of that name",
     Code.INVALID_PARAMS: "the params do not fit the method; `data.field` names the first that does not",
     Code.INTERNAL_ERROR: "the service failed; `data.correlationId` is in its log",
-    Code.UNAUTHORIZED: "no token or a bad one (HTTP 401), or a role too low (HTTP 403, `data.required`)",
+    Code.UNAUTHORIZED: "no token or a bad one (HTTP 401), or one that may not do this (HTTP 403, `data.required` where another role may)",
     Code.RATE_LIMITED: "the token calls too often (HTTP 429, `data.retryAfterMs`)",
     Code.DECISION_NOT_FOUND: "there is no decision of that id",
     Code.CIRCUIT_NOT_FOUND: "no policy covers the scope (`data.scope`, `data.nearest`)",
@@ -52,15 +52,17 @@ MEANINGS: Mapping[Code, str] = {
 }
 
 RETRY_AFTER_OVERLOAD_MS = 1_000
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as it goes out. `message` is for people, `data` for programs."""
+    """An error as it goes out. `message` is for people, `data` for programs; `status` is the HTTP status where the code does not say it."""
 
     code: Code
     message: str
     data: Mapping[str, Any] | None = None
+    status: int | None = None
 
 
 class BadParams(Exception):
@@ -96,9 +98,10 @@ def internal_error(correlation_id: str) -> Failure:
 
 
 def forbidden(required: tuple[str, ...], message: str | None = None) -> Failure:
-    """The caller is known and may not; `required` are the roles of which any one would do."""
+    """The caller is known and may not; `required` are the roles of which any one would do, if any would."""
     roles = " or ".join(f"`{role}`" for role in required)
-    return Failure(Code.UNAUTHORIZED, message or f"this takes the role {roles}", {"required": list(required)})
+    data = {"required": list(required)} if required else None
+    return Failure(Code.UNAUTHORIZED, message or f"this takes the role {roles}", data, _FORBIDDEN)
 
 
 def failure_of(refusal: Refusal) -> Failure:
@@ -116,22 +119,24 @@ def failure_of_fault(fault: StoreUnavailable | Overloaded) -> Failure:
 
 def status_of(failure: Failure) -> int:
     """The HTTP status of a single call's failure."""
-    if failure.code is Code.UNAUTHORIZED:
-        return 403 if failure.data is not None and "required" in failure.data else 401
-    return _STATUS.get(failure.code, 200)
+    return failure.status or _STATUS.get(failure.code, 200)
 
 
 def headers_of(failure: Failure) -> list[tuple[bytes, bytes]]:
     """The HTTP headers that go with a single call's failure."""
-    status = status_of(failure)
-    if status == 401:
+    if status_of(failure) == _UNAUTHORIZED:
         return [(b"www-authenticate", b"Bearer")]
     if failure.data is not None and "retryAfterMs" in failure.data:
         return [(b"retry-after", str(max(1, math.ceil(failure.data["retryAfterMs"] / 1000))).encode())]
     return []
 
 
-_STATUS: Mapping[Code, int] = {Code.RATE_LIMITED: 429, Code.STORE_UNAVAILABLE: 503, Code.OVERLOADED: 503}
+_STATUS: Mapping[Code, int] = {
+    Code.UNAUTHORIZED: _UNAUTHORIZED,
+    Code.RATE_LIMITED: 429,
+    Code.STORE_UNAVAILABLE: 503,
+    Code.OVERLOADED: 503,
+}
 
 
 def _decision_not_found(refusal: Any) -> Failure:

@@ -16,12 +16,14 @@ class Example:
 
 _POLICY = "sha256:5f1d6c0b1e2f4f7a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a"
 _DECISION = "dec_01KH5W9GZ0V6E8M1N3Q5R7T9XB"
+_WAITING = "dec_01KH5WAVJ8Z4Y6X8W0V2T4S6R8"
 _ACTION: JsonObject = {
     "description": "raise the timeout of the deploy tool",
     "type": "change_config",
     "category": "tooling",
     "stakes": "high",
     "confidence": 0.85,
+    "ctq": 0.9,
     "tags": ["deploy"],
     "parameters": {"timeoutSeconds": 600},
     "context": {"affectsProduction": True, "codeReviewCompleted": True},
@@ -66,6 +68,7 @@ _ON_RECORD: JsonObject = {
     "category": "tooling",
     "stakes": "high",
     "confidence": 0.85,
+    "ctq": 0.9,
     "tags": ["deploy"],
     "parameters": {"timeoutSeconds": 600},
     "actionContext": {"affectsProduction": True, "codeReviewCompleted": True},
@@ -87,6 +90,8 @@ _ON_RECORD: JsonObject = {
         "errorType": "timeout",
         "notes": "went on although it was blocked",
     },
+    "pending": None,
+    "resolution": None,
     "answer": _BLOCKED,
     "reasons": [{"type": "analysis", "text": "deploys take longer since the move", "strength": 0.9}],
 }
@@ -128,6 +133,44 @@ REVIEW = Example(
         "circuits": [{"scope": "category:tooling", "previousState": "open", "state": "open", "failureCount": 6}],
         "duplicate": False,
         "selfReported": False,
+    },
+)
+AWAIT = Example(
+    {"id": _WAITING, "timeoutMs": 60_000},
+    {
+        "id": _WAITING,
+        "status": "pending",
+        "allowed": False,
+        "reason": "Tripwire triggered: amount exceeds max_refund of 500",
+        "pending": {"kind": "approval", "until": "2026-02-11T14:08:00.125Z"},
+    },
+)
+RESOLVE = Example(
+    {"id": _WAITING, "resolution": "approve", "note": "the customer was promised it"},
+    {
+        "id": _WAITING,
+        "resolution": "approve",
+        "status": "approved",
+        "allowed": True,
+        "resolvedBy": "olivia",
+        "resolvedAt": "2026-02-11T13:11:00Z",
+        "violations": [],
+    },
+)
+TRIPWIRE_STATS = Example(
+    {"since": "2026-02-04T00:00:00Z"},
+    {
+        "total": 4,
+        "tripwires": [
+            {
+                "name": "max_refund",
+                "severity": "standard",
+                "hits": 4,
+                "shadowHits": 0,
+                "lastHit": "2026-02-11T13:08:00.125Z",
+                "agents": {"refund-bot": 3, "support-bot": 1},
+            }
+        ],
     },
 )
 GET_DECISION = Example({"id": _DECISION}, {"found": True, "decision": _ON_RECORD})
@@ -203,6 +246,78 @@ TRIP = Example(
         "trippedBy": "olivia",
         "trippedAt": "2026-02-11T13:22:00Z",
         "message": "circuit `agent:deploy-bot` is forced open: it stays open until it is reset",
+    },
+)
+GET_POSTURE = Example(
+    {"agentId": "deploy-bot"},
+    {
+        "agentId": "deploy-bot",
+        "posture": "supervised",
+        "level": 3,
+        "since": None,
+        "setBy": "policy",
+        "reason": None,
+        "trustScore": 0.8647,
+        "reviewCoverage": 0.92,
+        "reviewed": 58,
+    },
+)
+TRANSITION_POSTURE = Example(
+    {
+        "agentId": "deploy-bot",
+        "fromPosture": "supervised",
+        "toPosture": "assisted",
+        "reason": "reliable over 30 days",
+        "metadata": {"security_approved": True},
+    },
+    {
+        "success": True,
+        "agentId": "deploy-bot",
+        "fromPosture": "supervised",
+        "toPosture": "assisted",
+        "transitionType": "upgrade",
+        "reason": "reliable over 30 days",
+        "timestamp": "2026-02-11T13:23:00Z",
+    },
+)
+EMERGENCY_DOWNGRADE = Example(
+    {"agentId": "deploy-bot", "reason": "anomalous behaviour"},
+    {
+        "success": True,
+        "agentId": "deploy-bot",
+        "fromPosture": "assisted",
+        "toPosture": "blocked",
+        "transitionType": "emergency_downgrade",
+        "reason": "anomalous behaviour",
+        "timestamp": "2026-02-11T13:24:00Z",
+    },
+)
+POSTURE_HISTORY = Example(
+    {"agentId": "deploy-bot", "limit": 10},
+    {
+        "agentId": "deploy-bot",
+        "transitions": [
+            {
+                "timestamp": "2026-02-11T13:24:00Z",
+                "actor": "olivia",
+                "success": True,
+                "fromPosture": "assisted",
+                "toPosture": "blocked",
+                "transitionType": "emergency_downgrade",
+                "reason": "anomalous behaviour",
+            },
+            {
+                "timestamp": "2026-02-11T13:23:30Z",
+                "actor": "olivia",
+                "success": False,
+                "fromPosture": "assisted",
+                "toPosture": "full_autonomy",
+                "transitionType": "upgrade",
+                "reason": "it asks too often",
+                "blockedBy": "security_team_approval",
+                "refusal": "security team approval required for high autonomy",
+            },
+        ],
     },
 )
 LIST_GUARDRAILS = Example(

@@ -15,6 +15,7 @@ class FindingResult(Result):
     message: str
     action: str
     suggestion: str | None = omitted("what would make this finding go away")
+    tripwire_severity: str | None = omitted("of a tripwire: `standard`, `critical` or `severe`")
     state: str | None = omitted("of a circuit")
     failure_rate: float | None = omitted("failures over reviewed decisions in the circuit's window")
     recent_failures: list[str] | None = omitted("ids of the decisions that failed last")
@@ -24,7 +25,7 @@ class FindingResult(Result):
     @classmethod
     def of(cls, finding: Finding) -> "FindingResult":
         """The finding as it goes out."""
-        circuit = finding.circuit
+        circuit, tripwire = finding.circuit, finding.tripwire
         label = finding.intervention.label
         return cls(
             guardrail=finding.guardrail,
@@ -35,6 +36,7 @@ class FindingResult(Result):
             message=finding.message,
             action=label,
             suggestion=finding.suggestion,
+            tripwire_severity=tripwire.severity if tripwire is not None else None,
             state=circuit.state if circuit is not None else None,
             failure_rate=circuit.failure_rate if circuit is not None else None,
             recent_failures=list(circuit.recent_failures) if circuit is not None else None,

@@ -22,5 +22,8 @@ class Front:
         """Pass the request on."""
         if scope["type"] == "http" and scope["path"] == CALLS:
             await self._endpoint(scope, receive, send)
+        elif scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
+            # the router would redirect to wherever the caller's own `Host` says
+            await self({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
         else:
             await self._rest(scope, receive, send)

@@ -19,6 +19,7 @@ _DIGITS = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in 
 _LONG_NUMBER = b"0" * 19
 _LOWEST, _HIGHEST = -(2**63), 2**64 - 1
 _MOST_DIGITS = 20
+BAD_INTEGER = "must be an integer of at most 64 bits"
 
 
 class TooWide:
@@ -83,7 +84,7 @@ def _fault(value: Any, depth: int, limits: Limits) -> str | None:
     if isinstance(value, str):
         return _bad_text(value, limits)
     if isinstance(value, TooWide):
-        return "must be an integer of at most 64 bits"
+        return BAD_INTEGER
     if isinstance(value, dict | list) and depth >= limits.nesting:
         return f"must not be nested more than {limits.nesting} deep"
     return None

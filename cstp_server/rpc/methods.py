@@ -4,7 +4,21 @@ from collections.abc import Mapping
 from functools import cache
 
 from cstp_server.domain.callers import Role
-from cstp_server.rpc import checking, circuits, decisions, examples, guardrails, openrpc, policy, recording, reviewing
+from cstp_server.rpc import (
+    awaiting,
+    checking,
+    circuits,
+    decisions,
+    examples,
+    guardrails,
+    openrpc,
+    policy,
+    postures,
+    recording,
+    resolving,
+    reviewing,
+    tripwires,
+)
 from cstp_server.rpc.actions import CheckParams
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.dispatch import Procedure
@@ -45,6 +59,26 @@ METHODS: tuple[AnyMethod, ...] = (
         (Role.CI, Role.OPS),
         (*_STORED, Code.DECISION_NOT_FOUND, Code.CONFLICT),
         examples.REVIEW,
+    ),
+    Method(
+        "cstp.awaitDecision",
+        "Waits until a pending decision is settled, and answers how.",
+        awaiting.AwaitParams,
+        awaiting.AwaitResult,
+        awaiting.await_decision,
+        (Role.AGENT, Role.VIEWER),
+        (*_STORED, Code.DECISION_NOT_FOUND),
+        examples.AWAIT,
+    ),
+    Method(
+        "cstp.resolveDecision",
+        "Approves, denies, confirms or cancels a decision that waits; it is looked at again before it may go on.",
+        resolving.ResolveParams,
+        resolving.ResolveResult,
+        resolving.resolve,
+        (Role.AGENT, Role.OPS),
+        (*_STORED, Code.DECISION_NOT_FOUND, Code.CONFLICT),
+        examples.RESOLVE,
     ),
     Method(
         "cstp.getDecision",
@@ -135,6 +169,56 @@ METHODS: tuple[AnyMethod, ...] = (
         (Role.OPS,),
         (*_STORED, Code.CIRCUIT_NOT_FOUND),
         examples.TRIP,
+    ),
+    Method(
+        "cstp.getPosture",
+        "How much autonomy an agent has, since when and why, and how its record stands; an agent sees its own.",
+        postures.PostureParams,
+        postures.PostureResult,
+        postures.get,
+        (Role.AGENT, Role.VIEWER),
+        _STORED,
+        examples.GET_POSTURE,
+    ),
+    Method(
+        "cstp.transitionPosture",
+        "Moves an agent to another posture, if every guard lets it; one that does not is an answer, no error.",
+        postures.TransitionParams,
+        postures.TransitionOutcomeResult,
+        postures.transition,
+        (Role.OPS,),
+        (*_STORED, Code.CONFLICT),
+        examples.TRANSITION_POSTURE,
+    ),
+    Method(
+        "cstp.emergencyDowngrade",
+        "Blocks an agent at once, past all guards; nothing that it has waiting goes on while it is blocked.",
+        postures.EmergencyParams,
+        postures.TransitionOutcomeResult,
+        postures.emergency,
+        (Role.OPS,),
+        _STORED,
+        examples.EMERGENCY_DOWNGRADE,
+    ),
+    Method(
+        "cstp.getPostureHistory",
+        "The attempts to move an agent, newest first, refused ones included; an agent sees its own.",
+        postures.PostureHistoryParams,
+        postures.PostureHistoryResult,
+        postures.history,
+        (Role.AGENT, Role.VIEWER),
+        _STORED,
+        examples.POSTURE_HISTORY,
+    ),
+    Method(
+        "cstp.getTripwireStats",
+        "How often actions ran into tripwires, and whose.",
+        tripwires.TripwireStatsParams,
+        tripwires.TripwireStatsResult,
+        tripwires.stats,
+        (Role.VIEWER,),
+        _STORED,
+        examples.TRIPWIRE_STATS,
     ),
     Method(
         "cstp.listGuardrails",

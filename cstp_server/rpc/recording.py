@@ -6,10 +6,11 @@ from pydantic import Field
 
 from cstp_server.domain.facts import DEFAULT_USER_DOMAIN, Facts
 from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.words import words_of
 from cstp_server.rpc.actions import (
     Agent,
     Background,
-    Confidence,
+    Share,
     User,
     background_of,
     digest_of_content,
@@ -33,7 +34,8 @@ class RecordParams(Background):
     type: Name | None = None
     category: Name | None = Field(default=None, description="compared without case")
     stakes: StakesName | None = Field(default=None, description="`medium` when left out")
-    confidence: Confidence | None = None
+    confidence: Share | None = None
+    ctq: Share | None = None
     tags: list[Name] | None = None
     context: Any = Field(default=None, description="the situation as a text, or an object that guards may ask about")
     parameters: JsonObject | None = None
@@ -84,9 +86,11 @@ def _facts_of(params: RecordParams, limits: Limits) -> Facts:
         description=params.decision,
         agent_id="",
         type=folded(params.type),
+        type_words=words_of(params.type) if params.type is not None else (),
         category=folded(params.category),
         stakes=stakes_of(params.stakes),
         confidence=params.confidence,
+        ctq=params.ctq,
         tags=folded_tags(params.tags, limits, "tags") if params.tags else (),
         parameters=params.parameters or {},
         context=context if isinstance(context, dict) else {},

@@ -17,8 +17,8 @@ _HEAD = """# The RPC interface
 `POST /cstp` takes JSON-RPC 2.0: single calls, batches of at most 100 (carried out in order, each seeing the effects of those before
 it), and notifications, which are carried out and answered with HTTP 204.
 
-* Params are given by name, in camelCase; snake_case is taken too. Unknown names are refused, except below `action.context` and
-  `action.parameters`. A null for an optional param is as if it were left out.
+* Params are given by name, in camelCase; snake_case is taken too. Unknown names are refused, except below `action.context`,
+  `action.parameters` and a transition's `metadata`. A null for an optional param is as if it were left out.
 * Times are RFC 3339 in UTC with `Z`; durations are integers in milliseconds, in fields named `…Ms`.
 * A token goes into the header `Authorization: Bearer <token>`. While no token is configured, calls from the same machine need none.
 * `rpc.discover` returns this reference as an OpenRPC document.

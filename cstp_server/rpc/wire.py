@@ -145,9 +145,11 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
         return Problem(field_name(path), _unknown(path, model))
     if kind == "missing":
         return Problem(field_name(path), "is required")
+    context = detail.get("ctx", {})
     if kind == "string_pattern_mismatch":
-        return Problem(field_name(path), _PATTERNS[detail["ctx"]["pattern"]])
-    return Problem(field_name(path), _reworded(detail["msg"]))
+        return Problem(field_name(path), _PATTERNS[context["pattern"]])
+    expected = _EXPECTED.get(kind)
+    return Problem(field_name(path), expected.format(**context) if expected is not None else _reworded(detail["msg"]))
 
 
 def field_name(path: Iterable[int | str], root: str = "params") -> str:
@@ -157,6 +159,27 @@ def field_name(path: Iterable[int | str], root: str = "params") -> str:
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
     return name or root
 
+
+_EXPECTED = {
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must be at most {max_length} characters long",
+}
+"""What validation expects, in this service's words."""
+
+_CLOSE = 0.7
+"""How alike two names are, from 0 to 1, of which one may be meant for the other."""
+
+_BEGUN = 3
+"""A beginning of so many letters tells which name was meant."""
 
 _SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value|Number) should ")
 
@@ -172,11 +195,20 @@ def _unknown(path: Sequence[int | str], model: type[BaseModel]) -> str:
     for names in known:
         if name in names:
             return f"says the same as `{names[0]}`: give one of them"
-    nearest = difflib.get_close_matches(to_camel(name), [names[0] for names in known], n=1, cutoff=0.5)
-    if nearest:
-        return f"is unknown: did you mean `{nearest[0]}`?"
+    nearest = _nearest(to_camel(name), [names[0] for names in known])
+    if nearest is not None:
+        return f"is unknown: did you mean `{nearest}`?"
     listed = ", ".join(f"`{names[0]}`" for names in known)
     return f"is unknown: there are {listed}" if known else "is unknown: there are no params"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The name that was meant, if one is so close that it may be said: with a few letters wrong, or cut short, or longer than it is."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
+    if close:
+        return close[0]
+    begun = [other for other in known if min(len(name), len(other)) >= _BEGUN and (other.startswith(name) or name.startswith(other))]
+    return begun[0] if len(begun) == 1 else None
 
 
 def _names_at(path: Sequence[int | str], model: type[BaseModel]) -> list[tuple[str, ...]]:

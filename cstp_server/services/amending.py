@@ -9,6 +9,9 @@ from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.costs import costs
+from cstp_server.services.holding import Holding
+from cstp_server.services.ledger import Ledger
 from cstp_server.services.ports import Changed, CircuitLog, Decided, View
 
 
@@ -27,9 +30,11 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
 
     Time passes first, on both sides: what a cooldown has done since is not the amendment's doing.
     """
+    said = replace(amendment.review, details={**amendment.reviewed.review.details, **amendment.review.details})
     moves: list[CircuitMove] = []
     changes: list[Changed] = []
     events: list[Event] = [_amended(amendment)]
+    holding = Holding(view, policy, amendment.attribution)
     attribution = replace(amendment.attribution, reason=f"the outcome of `{amendment.decision.id}` was amended")
     for scope, seq in amendment.reviewed.entries:
         settings = policy.circuits.covering_text(scope)
@@ -46,15 +51,20 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
         changes.append(Changed(after, settings, amended=entry))
         if after.state is not before.state:
             events.append(amended_event(before.state, after, settings, attribution))
+        holding.follow(before, after, settings)
     answer = replace(
         amendment.reviewed.answer, outcome=amendment.review.outcome, reviewed_at=attribution.at, circuits=tuple(moves), duplicate=False
     )
-    reviewed = replace(amendment.reviewed, review=amendment.review, by=attribution.actor, answer=answer)
+    reviewed = replace(amendment.reviewed, review=said, by=attribution.actor, answer=answer)
+    ledger = Ledger(view, attribution.at, policy.time_zone)
+    claims = ledger.adjust(amendment.decision.claims, costs(amendment.decision, said))
     return Decided(
         answer,
-        changed_decision=replace(amendment.decision, reviewed=reviewed),
+        changed_decision=replace(amendment.decision, reviewed=reviewed, claims=claims),
+        usage=ledger.changes,
         circuits=tuple(changes),
-        events=tuple(events),
+        postures=holding.held.postures,
+        events=(*events, *holding.held.events),
     )
 
 

@@ -5,22 +5,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cstp_server.clock import new_id
-from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
-from cstp_server.domain.circuit_events import Attribution, claimed_event, step_events
-from cstp_server.domain.circuit_settings import CircuitSettings
-from cstp_server.domain.circuit_state import Circuit, State, Step
-from cstp_server.domain.decisions import Answer, Decision, Probe, Remedy, Source, Status
+from cstp_server.domain.circuit_events import Attribution
+from cstp_server.domain.decisions import Answer, Decision, Pending, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import CLEAN, Verdict
+from cstp_server.domain.findings import CLEAN, Intervention, Remedy, Verdict
+from cstp_server.domain.postures import Posture
 from cstp_server.domain.refusals import Conflict, Refusal
 from cstp_server.domain.remedies import find_remedies
+from cstp_server.domain.usage import Claim
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.evaluating import DEFAULT_POSTURE, Case, case_of, evaluate
+from cstp_server.services.evaluating import Case, case_of, evaluate
 from cstp_server.services.identity import agent_of
-from cstp_server.services.ports import Changed, Decided, Needs, Transactor, View
+from cstp_server.services.ledger import Ledger
+from cstp_server.services.looking import NO_LEASES, Leases, Looked, classify, lease, look
+from cstp_server.services.ports import Decided, Needs, Transactor, UsageChange, View
 from cstp_server.services.requests import CheckRequest
+from cstp_server.services.tripping import UNTRIPPED, Tripped, tripped
 
 
 async def check(transactor: Transactor, caller: Caller, request: CheckRequest) -> Answer | Refusal:
@@ -49,48 +51,55 @@ class Check:
         """The caller's tenant."""
         return self.caller.tenant
 
-    def needs(self, policy: Policy, _view: View) -> Needs:
-        """The circuits of the classified facts, and the decision of that id where the caller chose the id."""
-        case = self._classified(policy)
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """All that the classified facts depend on, and the decision of that id where the caller chose the id."""
+        case = self._classified(policy, view)
         if self._needs is None:
-            self._needs = Needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset(), case.circuit_needs(), final=True)
+            self._needs = case.needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset())
         return self._needs
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[Answer]:
         """The recorded answer if this was asked before, else a new one with its claims."""
         if self._may_repeat and (known := view.decision(self.decision_id)) is not None:
             return Decided(self._repeated(known))
-        case = self._classified(policy)
-        looked = _look(case, view, now)
-        verdict = evaluate(case, looked.circuits, now)
-        claims = _claim(case, looked, self.decision_id, now) if verdict.allowed and not self.request.dry_run else {}
+        case = self._classified(policy, view)
+        looked = look(case, view, now)
+        verdict = evaluate(case, looked.situation(), now)
+        taken = self._take(case, looked, verdict, view, now)
         answer = Answer(
             decision_id=self.decision_id,
             verdict=verdict,
-            posture=DEFAULT_POSTURE,
+            posture=looked.agent.posture.label,
             evaluated=case.evaluated,
             evaluated_at=now,
             policy_version=policy.version,
-            probes=_probes(claims, self.decision_id),
-            remedies=() if verdict.allowed else find_remedies(verdict, lambda remedy: self._would_allow(policy, looked, remedy, now)),
+            probes=taken.leases.probes,
+            remedies=() if verdict.allowed else find_remedies(verdict, lambda remedy: self._would_allow(case, policy, looked, remedy, now)),
+            pending=_pending(verdict, policy, now),
         )
         if self.request.dry_run:
             return Decided(answer)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
+        left = UNTRIPPED if verdict is CLEAN else tripped(verdict, self.decision_id, looked.agent, attribution)
         return Decided(
             answer,
-            new_decision=self._decision(case, answer, now),
-            circuits=looked.changes + tuple(claims.values()),
-            events=self._events(answer, looked, policy, now),
+            new_decision=self._decision(case, answer, taken.claims, now),
+            circuits=looked.changes + taken.leases.changes,
+            usage=taken.usage,
+            postures=left.postures,
+            hits=left.hits,
+            events=self._events(case, answer, looked, taken, left, attribution),
         )
 
     @property
     def _may_repeat(self) -> bool:
         return self.request.decision_id is not None and not self.request.dry_run
 
-    def _classified(self, policy: Policy) -> Case:
-        if self._case is None or self._case.policy is not policy:
-            self._case, self._needs = case_of(policy, self.declared), None
-        return self._case
+    def _classified(self, policy: Policy, view: View) -> Case:
+        case = classify(policy, self.declared, view, self._case)
+        if case is not self._case:
+            self._case, self._needs = case, None
+        return case
 
     def _repeated(self, known: Decision) -> Answer | Refusal:
         if known.digest == self.request.digest and known.answer is not None and known.facts.agent_id == self.declared.agent_id:
@@ -99,108 +108,117 @@ class Check:
             f"decision `{self.decision_id}` is already on record with other content: use another `decisionId`", self.decision_id
         )
 
-    def _would_allow(self, policy: Policy, looked: "Looked", remedy: Remedy, now: int) -> bool:
-        """Whether the changed call would be allowed, as far as the circuits at hand can tell."""
+    def _take(self, case: Case, looked: Looked, verdict: Verdict, view: View, now: int) -> "Taken":
+        """Probes where the decision may go on; quotas also where it waits, so that what it may still do is not given to others.
+
+        A refusal takes nothing, even one that asks for an approval (SPEC 3).
+        """
+        waits = verdict.lift is not None and verdict.intervention < Intervention.BLOCK
+        if self.request.dry_run or not (verdict.allowed or waits):
+            return _NOTHING_TAKEN
+        leases = lease(case, looked, self.decision_id, now) if verdict.allowed else NO_LEASES
+        if not case.charges:
+            return Taken(leases) if leases is not NO_LEASES else _NOTHING_TAKEN
+        ledger = Ledger(view, now, case.policy.time_zone)
+        claims = ledger.take(case.charges)
+        return Taken(leases, claims, ledger.changes)
+
+    def _would_allow(self, case: Case, policy: Policy, looked: Looked, remedy: Remedy, now: int) -> bool:
+        """Whether the changed call would be allowed, as far as the state at hand can tell."""
         at = remedy.until if remedy.until is not None else now
-        declared = _with_field(self.declared, remedy.field, remedy.to) if remedy.field is not None else self.declared
-        case = case_of(policy, declared)
+        case = self._changed(case, policy, remedy, looked.agent.posture) if remedy.field is not None else case
         if any(scope not in looked.circuits for scope, _ in case.circuits):
             return False
-        later = {scope: breaker.cool(circuit, at).circuit for scope, circuit in looked.circuits.items()}
-        return evaluate(case, later, at).allowed
+        if any(charge.subject not in looked.usage for charge in case.charges):
+            return False
+        return evaluate(case, looked.at(at), at).allowed
 
-    def _decision(self, case: Case, answer: Answer, now: int) -> Decision:
+    def _changed(self, case: Case, policy: Policy, remedy: Remedy, posture: Posture) -> Case:
+        """The case if the action were changed. No change of a value to one of the policy's takes a credential out of a text."""
+        declared = _with_field(self.declared, remedy.field or "", remedy.to)
+        return case_of(policy, declared, posture, credentials=case.credentials)
+
+    def _decision(self, case: Case, answer: Answer, claims: tuple[Claim, ...], now: int) -> Decision:
+        refused = Status.PENDING if answer.pending is not None else Status.BLOCKED
         return Decision(
             tenant=self.tenant,
             id=self.decision_id,
             at=now,
-            status=Status.ALLOWED if answer.verdict.allowed else Status.BLOCKED,
+            status=Status.ALLOWED if answer.verdict.allowed else refused,
             source=Source.CHECKED,
-            facts=case.facts,
+            facts=case.recorded,
             intervention=answer.verdict.intervention,
             policy_version=answer.policy_version,
             principal=self.caller.principal,
             digest=self.request.digest,
             answer=answer,
+            claims=claims,
         )
 
-    def _events(self, answer: Answer, looked: "Looked", policy: Policy, now: int) -> tuple[Event, ...]:
-        checked = self._checked(answer, policy, now)
-        if not looked.steps and not answer.probes:
+    def _events(
+        self, case: Case, answer: Answer, looked: Looked, taken: "Taken", left: Tripped, attribution: Attribution
+    ) -> tuple[Event, ...]:
+        data = self._checked(answer.verdict)
+        if looked.agent.posture is not Posture.FULL_AUTONOMY:
+            data |= _details(case.recorded)
+        checked = self._event(EventType.DECISION_CHECKED, answer, attribution, data)
+        if answer.verdict is CLEAN and not looked.steps and not answer.probes:
             return (checked,)
-        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
-        return (checked, *looked.events(attribution), *_claim_events(answer.probes, attribution))
+        waiting = () if answer.pending is None else (self._waiting(answer, answer.pending, attribution),)
+        return (checked, *waiting, *left.events, *looked.events(attribution), *taken.leases.events(attribution))
 
-    def _checked(self, answer: Answer, policy: Policy, now: int) -> Event:
-        verdict = answer.verdict
-        return Event(
-            type=EventType.DECISION_CHECKED,
-            tenant=self.tenant,
-            subject=self.decision_id,
-            actor=self.caller.principal,
-            at=now,
-            policy_version=policy.version,
-            data={"intervention": verdict.intervention.label, "agent": self.declared.agent_id, "findings": _guards_of(verdict)},
-        )
+    def _checked(self, verdict: Verdict) -> dict[str, Any]:
+        return {"intervention": verdict.intervention.label, "agent": self.declared.agent_id, "findings": _guards_of(verdict)}
+
+    def _waiting(self, answer: Answer, pending: Pending, attribution: Attribution) -> Event:
+        data = {"kind": pending.kind, "until": pending.until, **self._checked(answer.verdict)}
+        return self._event(EventType.DECISION_PENDING, answer, attribution, data)
+
+    def _event(self, event_type: EventType, answer: Answer, attribution: Attribution, data: Mapping[str, Any]) -> Event:
+        return Event(event_type, self.tenant, self.decision_id, attribution.actor, attribution.at, answer.policy_version, data)
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """The circuits of a case as time has left them, and the steps that time took."""
+class Taken:
+    """What a decision was given: probes, and its share of quotas."""
 
-    circuits: Mapping[str, Circuit]
-    steps: tuple[tuple[CircuitSettings, Step], ...]
-    changes: tuple[Changed, ...]
-
-    def events(self, attribution: Attribution) -> tuple[Event, ...]:
-        """What time did, as events."""
-        return tuple(event for settings, step in self.steps for event in step_events(step, settings, attribution))
+    leases: Leases = NO_LEASES
+    claims: tuple[Claim, ...] = ()
+    usage: tuple[UsageChange, ...] = ()
 
 
-def _look(case: Case, view: View, now: int) -> Looked:
-    circuits: dict[str, Circuit] = {}
-    steps: list[tuple[CircuitSettings, Step]] = []
-    changes: list[Changed] = []
-    for scope, settings in case.circuits:
-        circuit = view.circuit(scope)
-        if circuit.state is not State.CLOSED:
-            step = breaker.advance(circuit, settings, view.past(scope), now)
-            if step.circuit is not circuit:
-                circuit = step.circuit
-                steps.append((settings, step))
-                changes.append(Changed(circuit, settings))
-        circuits[scope] = circuit
-    return Looked(circuits, tuple(steps), tuple(changes))
+_NOTHING_TAKEN = Taken()
 
 
-def _claim(case: Case, looked: Looked, decision_id: str, now: int) -> dict[str, Changed]:
-    """A lease on every half-open circuit of the case; the verdict has made sure that each has a free one, or only shadows."""
-    claims: dict[str, Changed] = {}
-    for scope, settings in case.circuits:
-        circuit = looked.circuits[scope]
-        if circuit.state is State.HALF_OPEN and breaker.has_free_probe(circuit, settings):
-            step = breaker.claim(circuit, settings, decision_id, case.facts.agent_id, now)
-            claims[scope] = Changed(step.circuit, settings, step.entry)
-    return claims
+def _pending(verdict: Verdict, policy: Policy, now: int) -> Pending | None:
+    if verdict.allowed or (lift := verdict.lift) is None:
+        return None
+    return policy.waits.pending(lift, now)
 
 
-def _probes(claims: Mapping[str, Changed], decision_id: str) -> tuple[Probe, ...]:
-    if not claims:
-        return ()
-    leases = ((scope, changed.circuit.lease_of(decision_id)) for scope, changed in claims.items())
-    return tuple(Probe(scope, lease.expires_at) for scope, lease in leases if lease is not None)
-
-
-def _claim_events(probes: tuple[Probe, ...], attribution: Attribution) -> tuple[Event, ...]:
-    return tuple(claimed_event(probe.scope, attribution.decision_id or "", probe.expires_at, attribution) for probe in probes)
+def _details(facts: Facts) -> dict[str, Any]:
+    """What the audit keeps of an action of an agent that is not fully trusted (SPEC 8)."""
+    return {
+        "description": facts.description,
+        "type": facts.type,
+        "category": facts.category,
+        "stakes": facts.stakes.value,
+        "tags": facts.tags,
+        "user": facts.user_id,
+    }
 
 
 def _guards_of(verdict: Verdict) -> list[str]:
     return [finding.guardrail for finding in (*verdict.violations, *verdict.warnings, *verdict.shadow)] if verdict is not CLEAN else []
 
 
+_FIELDS = {"action.confidence": "confidence", "action.ctq": "ctq"}
+
+
 def _with_field(facts: Facts, path: str, value: Any) -> Facts:
-    """The facts with one field of the agent's context or parameters changed; `path` as in a finding's `requires`."""
+    """The facts with one field that the agent says of the action changed; `path` as in an expression."""
+    if path in _FIELDS:
+        return replace(facts, **{_FIELDS[path]: value})
     _, group, *names = path.split(".")
     if group == "context" and names:
         return replace(facts, context=_with_value(facts.context, names, value))

@@ -12,7 +12,7 @@ from cstp_server.services.ports import DecisionQuery, Reader
 async def get(reader: Reader, caller: Caller, id: str) -> Decision | Refusal:
     """One decision of the caller's tenant. A caller that is only an agent sees its own; another's is as if it were not there."""
     decision = await reader.decision(caller.tenant, id)
-    if decision is None or not _may_see(caller, decision):
+    if decision is None or not may_see(caller, decision):
         return DecisionNotFound(f"no decision `{id}`", id)
     return decision
 
@@ -31,5 +31,11 @@ def _sees_all(caller: Caller) -> bool:
     return caller.may(Role.VIEWER, Role.CI)
 
 
-def _may_see(caller: Caller, decision: Decision) -> bool:
-    return _sees_all(caller) or decision.facts.agent_id == caller.own_agent or decision.principal == caller.principal
+def may_see(caller: Caller, decision: Decision) -> bool:
+    """Whether the caller may know of the decision: an agent of its own, and of those that it asked for."""
+    return _sees_all(caller) or asked_for(caller, decision)
+
+
+def asked_for(caller: Caller, decision: Decision) -> bool:
+    """Whether it is the caller's own decision, or one that the caller asked for."""
+    return decision.facts.agent_id == caller.own_agent or decision.principal == caller.principal

@@ -3,72 +3,136 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from cstp_server.domain.charges import Charge, examine
 from cstp_server.domain.circuit_findings import circuit_finding
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.expressions import Subject, subject_of
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import CLEAN, Finding, Mode, Verdict, judge
+from cstp_server.domain.findings import CLEAN, Finding, Intervention, Mode, Verdict, judge
+from cstp_server.domain.posture_findings import posture_finding
+from cstp_server.domain.postures import DEFAULT_POSTURE, Posture
+from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import CircuitNeed
+from cstp_server.services.ports import CircuitNeed, Needs
 
-DEFAULT_POSTURE = "supervised"
+_POSTURE_GUARDS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One action as the policy sees it: classified, and with the circuits that it belongs to."""
+    """One action as the policy sees it: classified, with the circuits it belongs to and what it would take of quotas.
+
+    `findings` are those that depend on nothing but the action, `credentials` those of them that a search for credentials made.
+    `recorded` are the facts as they may be stored: without credentials.
+    """
 
     policy: Policy
     facts: Facts
+    recorded: Facts
     subject: Subject
+    posture: Posture
+    acl_tier: int
     circuits: tuple[tuple[str, CircuitSettings], ...]
-    is_quiet: bool = False
-    """The policy's screen has seen that no guardrail has anything to say."""
+    charges: tuple[Charge, ...]
+    credentials: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    evaluated: int
+    """How many guards look at it."""
 
-    @property
-    def evaluated(self) -> int:
-        """How many guards look at it."""
-        return len(self.circuits) + self.policy.active_guardrails
+    def needs(self, decisions: frozenset[str] = frozenset(), usage: Iterable[str] = (), *, writes: bool = False) -> Needs:
+        """What must be read to decide on it, besides these decisions and the usage of these subjects."""
+        policy, agent = self.policy, frozenset((self.facts.agent_id,))
+        return Needs(
+            decisions=decisions,
+            circuits={scope: CircuitNeed(settings, writes) for scope, settings in self.circuits},
+            usage=frozenset([charge.subject for charge in self.charges]).union(usage),
+            postures=agent,
+            moves=agent if self._may_halt() else frozenset(),
+            final=not policy.speaks_of_posture,
+        )
 
-    def circuit_needs(self, *, writes: bool = False) -> dict[str, CircuitNeed]:
-        """The circuits it belongs to, as needs."""
-        return {scope: CircuitNeed(settings, writes) for scope, settings in self.circuits}
+    def _may_halt(self) -> bool:
+        """Whether the agent may be blocked for this: nobody is to raise it between the look and that."""
+        if any(finding.intervention is Intervention.HALT for finding in self.findings):
+            return True
+        return any(charge.tripwire.intervention(self.acl_tier) is Intervention.HALT for charge in self.charges)
 
 
-def case_of(policy: Policy, declared: Facts) -> Case:
-    """Classify what was declared, before anything else looks at it: an agent cannot talk its stakes down (SPEC 3)."""
-    subject = subject_of(declared, posture=DEFAULT_POSTURE)
-    if policy.screen is not None and policy.screen(subject) is False:
-        return Case(policy, declared, subject, _active_circuits(policy, declared), is_quiet=True)
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the guards look at besides the action: circuits as time has left them, usage, the agent's posture."""
+
+    circuits: Mapping[str, Circuit]
+    usage: Mapping[str, Usage]
+    posture: Posture
+
+
+def case_of(policy: Policy, declared: Facts, posture: Posture = DEFAULT_POSTURE, credentials: tuple[Finding, ...] | None = None) -> Case:
+    """Classify what was declared, before anything else looks at it: an agent cannot talk its stakes down (SPEC 3).
+
+    `credentials` are what the search for them has found already, where it need not be done again.
+    """
+    acl_tier = policy.agents.acl_tier(declared.agent_id)
+    subject = subject_of(declared, posture=posture.label, acl_tier=acl_tier)
+    facts, is_quiet = declared, policy.screen is not None and policy.screen(subject) is False
+    if not is_quiet:
+        facts = _classified(policy, declared, subject)
+        if facts is not declared:
+            subject = subject_of(facts, posture=posture.label, acl_tier=acl_tier)
+    tripwires = policy.tripwires.of(facts.agent_id)
+    examined = examine(tripwires, subject, facts, acl_tier, is_quiet=is_quiet, credentials=credentials)
+    circuits = tuple([found for found in policy.circuits.matching(examined.recorded) if found[1].mode is not Mode.OFF])
+    rules = [] if is_quiet else [finding for group in policy.rule_groups for finding in group.check(subject)]
+    quality = policy.quality.check(facts) if policy.quality is not None and policy.quality.mode is not Mode.OFF else None
+    return Case(
+        policy=policy,
+        facts=facts,
+        recorded=examined.recorded,
+        subject=subject,
+        posture=posture,
+        acl_tier=acl_tier,
+        circuits=circuits,
+        charges=examined.charges,
+        credentials=examined.credentials,
+        findings=(*examined.findings, *rules, *((quality,) if quality is not None else ())),
+        evaluated=_POSTURE_GUARDS + len(circuits) + policy.active_guardrails + len(tripwires) + (policy.quality is not None),
+    )
+
+
+def _classified(policy: Policy, declared: Facts, subject: Subject) -> Facts:
     facts = declared
     for rule in policy.classification:
         if rule.when(subject) is True:
             facts = facts.raised(rule.stakes, rule.tags, rule.category)
-    if facts is not declared:
-        subject = subject_of(facts, posture=DEFAULT_POSTURE)
-    return Case(policy, facts, subject, _active_circuits(policy, facts))
+    return facts
 
 
-def _active_circuits(policy: Policy, facts: Facts) -> tuple[tuple[str, CircuitSettings], ...]:
-    return tuple([found for found in policy.circuits.matching(facts) if found[1].mode is not Mode.OFF])
-
-
-def evaluate(case: Case, circuits: Mapping[str, Circuit], now: int) -> Verdict:
+def evaluate(case: Case, situation: Situation, now: int) -> Verdict:
     """The verdict of all guards, the circuits being as time has left them at `now`."""
-    findings = [*_circuit_findings(case, circuits, now), *_guardrail_findings(case)]
+    findings = [
+        *_posture_findings(situation),
+        *_quota_findings(case, situation, now),
+        *_circuit_findings(case, situation, now),
+        *case.findings,
+    ]
     return judge(findings) if findings else CLEAN
 
 
-def _circuit_findings(case: Case, circuits: Mapping[str, Circuit], now: int) -> Iterable[Finding]:
-    for scope, settings in case.circuits:
-        circuit = circuits[scope]
-        if circuit.state is not State.CLOSED and (finding := circuit_finding(circuit, settings, now)) is not None:
+def _posture_findings(situation: Situation) -> Iterable[Finding]:
+    finding = posture_finding(situation.posture)
+    return (finding,) if finding is not None else ()
+
+
+def _quota_findings(case: Case, situation: Situation, now: int) -> Iterable[Finding]:
+    for charge in case.charges:
+        finding = charge.finding(situation.usage[charge.subject], now, case.policy.time_zone, case.acl_tier)
+        if finding is not None:
             yield finding
 
 
-def _guardrail_findings(case: Case) -> Iterable[Finding]:
-    if case.is_quiet:
-        return
-    for group in case.policy.rule_groups:
-        yield from group.check(case.subject)
+def _circuit_findings(case: Case, situation: Situation, now: int) -> Iterable[Finding]:
+    for scope, settings in case.circuits:
+        circuit = situation.circuits[scope]
+        if circuit.state is not State.CLOSED and (finding := circuit_finding(circuit, settings, now)) is not None:
+            yield finding

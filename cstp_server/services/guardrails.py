@@ -2,17 +2,118 @@
 
 from collections.abc import Iterable, Sequence
 
+from cstp_server.domain.amounts import amount_text
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
-from cstp_server.domain.findings import GuardType
+from cstp_server.domain.findings import GuardType, Intervention, Mode
 from cstp_server.domain.guardrails import Guardrail
+from cstp_server.domain.posture_guards import ConditionGuard, TransitionGuard
+from cstp_server.domain.postures import TransitionType
+from cstp_server.domain.quality import Quality
+from cstp_server.domain.tripwire_rules import Condition, Limit, Measure, Pattern, Quota
+from cstp_server.domain.tripwires import Applies, Tripwire
+from cstp_server.domain.usage import Span
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.requests import GuardrailInfo
 
 
 def list_guardrails(policy: Policy) -> Sequence[GuardrailInfo]:
-    """Circuits, exact ones first, then rules in the policy's order."""
+    """Circuits, exact ones first, rules in the policy's order, tripwires, the most severe first, the quality of reasoning, and the
+    guards of transitions between postures in their order.
+    """
     circuits = [*sorted(policy.circuits.exact.items()), *sorted(policy.circuits.templates.items())]
-    return [*_circuits(circuits), *(_rule(rule) for rule in policy.guardrails)]
+    return [
+        *_circuits(circuits),
+        *(_rule(rule) for rule in policy.guardrails),
+        *_tripwires(policy),
+        *((_quality(policy.quality),) if policy.quality is not None else ()),
+        *(_transition_guard(guard) for guard in policy.postures.guards),
+    ]
+
+
+def _tripwires(policy: Policy) -> Iterable[GuardrailInfo]:
+    """Those of everyone, then what single agents have instead or besides."""
+    agents, tripwires = policy.agents, policy.tripwires
+    for tripwire in tripwires.of_everyone:
+        yield _tripwire(tripwire, agents.default_acl_tier)
+    for agent_id, own in tripwires.of_agents.items():
+        for tripwire in own:
+            if tripwire not in tripwires.of_everyone:
+                yield _tripwire(tripwire, agents.acl_tier(agent_id), agent_id)
+
+
+def _tripwire(tripwire: Tripwire, acl_tier: int, agent_id: str | None = None) -> GuardrailInfo:
+    rule = tripwire.rule
+    said = [tripwire.description, _bounds_text(tripwire), _applies_text(tripwire.applies)]
+    return GuardrailInfo(
+        id=tripwire.name,
+        type=GuardType.TRIPWIRE.value,
+        description=f"{tripwire.severity.label}: {'; '.join(part for part in said if part)}",
+        action=tripwire.intervention(acl_tier).label,
+        mode=tripwire.mode.value,
+        scope=f"agent:{agent_id}" if agent_id is not None else None,
+        condition=rule.when.source if isinstance(rule, Condition) else None,
+    )
+
+
+def _bounds_text(tripwire: Tripwire) -> str:
+    rule = tripwire.rule
+    if isinstance(rule, Limit):
+        bounds = [f"{word} {amount_text(bound)}" for word, bound in (("at least", rule.min), ("at most", rule.max)) if bound is not None]
+        return f"{' and '.join(_measured(measure) for measure in rule.measures)} is {' and '.join(bounds)}"
+    if isinstance(rule, Quota):
+        counted = "actions" if rule.sums is None else f"of `{rule.sums.text}`"
+        return f"at most {amount_text(rule.max)} {counted} per {rule.per.value}, {_SPANS[rule.span]}"
+    if isinstance(rule, Pattern):
+        return f"looks for a text in {', '.join(f'`{_dotted(path)}`' for path in rule.fields)}"
+    return ""
+
+
+def _measured(measure: Measure) -> str:
+    return f"`{measure.text}` of types with the words `{' '.join(measure.words)}`" if measure.words else f"`{measure.text}`"
+
+
+def _applies_text(applies: Applies) -> str:
+    kinds = {
+        "agents": sorted(applies.agents),
+        "categories": sorted(applies.categories),
+        "types": sorted(applies.types),
+        "tags": sorted(applies.tags),
+        "types with the words": list(applies.words),
+    }
+    return ", ".join(f"only {kind} {' '.join(f'`{name}`' for name in names)}" for kind, names in kinds.items() if names)
+
+
+def _dotted(path: Iterable[str]) -> str:
+    return ".".join(path)
+
+
+_SPANS = {Span.MINUTE: "in any minute", Span.HOUR: "in any hour", Span.DAY: "on a calendar day", Span.TOTAL: "for ever"}
+
+
+def _quality(quality: Quality) -> GuardrailInfo:
+    return GuardrailInfo(
+        id="quality",
+        type=GuardType.GUARDRAIL.value,
+        description=f"the quality of the reasoning, `action.ctq`, is at least {quality.min_ctq:g}",
+        action=quality.intervention.label,
+        mode=quality.mode.value,
+    )
+
+
+def _transition_guard(guard: TransitionGuard) -> GuardrailInfo:
+    kinds = " or ".join(
+        f"{kind.value}s" if kind is not TransitionType.MAINTAIN else "moves to the same posture" for kind in sorted(guard.applies_to)
+    )
+    condition = guard.when.source if isinstance(guard, ConditionGuard) else None
+    said = f": {guard.reason}" if isinstance(guard, ConditionGuard) else ""
+    return GuardrailInfo(
+        id=guard.name,
+        type=GuardType.POSTURE.value,
+        description=f"is asked before {kinds} of an agent's posture{said}",
+        action=Intervention.BLOCK.label,
+        mode=Mode.ENFORCE.value,
+        condition=condition,
+    )
 
 
 def _circuits(circuits: Iterable[tuple[str, CircuitSettings]]) -> Iterable[GuardrailInfo]:

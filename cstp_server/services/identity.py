@@ -1,6 +1,7 @@
 """Which agent a call is for: no identity is taken from a parameter when the token knows better (SPEC 2 and 3)."""
 
-from cstp_server.domain.callers import ANONYMOUS, Caller
+from cstp_server.domain.callers import ANONYMOUS, Caller, Role
+from cstp_server.domain.decisions import Decision, Source
 from cstp_server.domain.refusals import Forbidden
 
 
@@ -12,6 +13,14 @@ def agent_of(caller: Caller, named: str | None) -> str | Forbidden:
         message = f"this token speaks for agent `{caller.agent_id}` alone, not for `agent.id` `{named}`"
         return Forbidden(message)
     return caller.agent_id
+
+
+def is_own(caller: Caller, decision: Decision) -> bool:
+    """Whether the caller is the decision's own agent, or the very agent's token that asked for it under another name."""
+    if caller.own_agent == decision.facts.agent_id:
+        return True
+    asked_itself = decision.source is Source.CHECKED and decision.principal == caller.principal
+    return caller.authenticated and Role.AGENT in caller.roles and asked_itself
 
 
 def agent_of_reviewed(caller: Caller, named: str | None) -> str | Forbidden:

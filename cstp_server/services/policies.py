@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cstp_server.domain.callers import DEFAULT_TENANT, Caller
-from cstp_server.domain.circuit_events import SYSTEM_ACTOR
+from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution
 from cstp_server.domain.circuit_settings import ARCHIVED
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.holding import Holding, agents_moved
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
 
 POLICY_VERSION = "policy"
@@ -54,20 +55,25 @@ class Archive:
         """None: this is the service's own work."""
         return None
 
-    def needs(self, policy: Policy, _view: View) -> Needs:
-        """The circuits."""
-        return Needs(circuits={scope: CircuitNeed(policy.circuits.covering_text(scope) or ARCHIVED, writes=True) for scope in self.scopes})
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """The circuits, and the agents whose postures they hold down."""
+        circuits = {scope: CircuitNeed(policy.circuits.covering_text(scope) or ARCHIVED, writes=True) for scope in self.scopes}
+        agents = frozenset[str]().union(*(agents_moved(view, scope, need.settings) for scope, need in circuits.items()))
+        return Needs(circuits=circuits, postures=agents, moves=agents)
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[int]:
         """Mark those whose mark is not right; their state and counts stay as they are."""
         changes: list[Changed] = []
         events: list[Event] = []
+        holding = Holding(view, policy, Attribution(self.tenant, SYSTEM_ACTOR, now, policy.version))
         for scope, need in self.needs(policy, view).circuits.items():
             circuit = view.circuit(scope)
             gone = policy.circuits.covering_text(scope) is None
             if gone != (circuit.archived_at is not None):
                 changes.append(Changed(replace(circuit, archived_at=now if gone else None), need.settings))
                 if gone:
+                    holding.let_go(circuit, need.settings)
                     data = {"state": circuit.state.value, "previous_state": circuit.state.value, "cause": "archived"}
                     events.append(Event(EventType.CIRCUIT_ARCHIVED, self.tenant, scope, SYSTEM_ACTOR, now, policy.version, data))
-        return Decided(len(changes), circuits=tuple(changes), events=tuple(events))
+        held = holding.held
+        return Decided(len(changes), circuits=tuple(changes), postures=held.postures, events=(*events, *held.events))

@@ -6,6 +6,7 @@ answers when they are durable.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -16,8 +17,13 @@ from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.decisions import Outcome as DecisionOutcome
 from cstp_server.domain.events import Event
+from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest
+from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.refusals import Refusal
-from cstp_server.policy.compiled import Policy
+from cstp_server.domain.tripwires import Hit
+from cstp_server.domain.trust_scores import Record
+from cstp_server.domain.usage import Claim, Usage
+from cstp_server.policy.compiled import Policy, SelfReported
 
 T = TypeVar("T")
 
@@ -37,13 +43,17 @@ class CircuitNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope.
+    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope, usage by subject, postures by agent.
 
+    Usage is locked as soon as it is read, since whoever looks at it is about to claim; postures are, of the agents in `moves`.
     `final` says that nothing it may see would make it need more, so that it need not be asked again.
     """
 
     decisions: frozenset[str] = frozenset()
     circuits: Mapping[str, CircuitNeed] = field(default_factory=dict)
+    usage: frozenset[str] = frozenset()
+    postures: frozenset[str] = frozenset()
+    moves: frozenset[str] = frozenset()
     final: bool = False
 
 
@@ -76,6 +86,14 @@ class View(Protocol):
         """The log that `log_from` asked for."""
         ...
 
+    def usage(self, subject: str) -> Usage:
+        """What the subject has used; what has left a rolling window by now is not part of it any more."""
+        ...
+
+    def posture(self, agent_id: str) -> AgentPosture | None:
+        """The agent's posture, if it was ever set. `LookupError` when it was never asked for in `needs`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Changed:
@@ -88,6 +106,15 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageChange:
+    """What a subject has used as of now, the claims that were made on it, and those that count for another amount than before."""
+
+    usage: Usage
+    made: tuple[Claim, ...] = ()
+    changed: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decided(Generic[T]):
     """What a use case decided: the answer, the rows as they are from now on, and what to remember of it."""
 
@@ -95,6 +122,9 @@ class Decided(Generic[T]):
     new_decision: Decision | None = None
     changed_decision: Decision | None = None
     circuits: tuple[Changed, ...] = ()
+    usage: tuple[UsageChange, ...] = ()
+    postures: tuple[AgentPosture, ...] = ()
+    hits: tuple[Hit, ...] = ()
     events: tuple[Event, ...] = ()
     bumps: tuple[str, ...] = ()
     """Versions that every process watches and that are to be counted up: `tokens`, `policy`."""
@@ -154,6 +184,18 @@ class CircuitRow:
     now: int
 
 
+@dataclass(frozen=True, slots=True)
+class HitCount:
+    """How often one agent ran into one tripwire; `shadowed` of those had no effect. `last_at` in ms since the epoch."""
+
+    tripwire: str
+    severity: str
+    agent_id: str
+    hits: int
+    shadowed: int
+    last_at: int
+
+
 class Reader(Protocol):
     """Reads that change nothing and wait for no writer."""
 
@@ -173,8 +215,52 @@ class Reader(Protocol):
         """Stored circuits that the policy covers, by scope, from the one after `after` on, at most `limit`."""
         ...
 
+    async def hits(self, tenant: str, *, since: int | None, agent: str | None) -> Sequence[HitCount]:
+        """How often agents ran into tripwires, by tripwire and agent."""
+        ...
+
+    async def posture(self, tenant: str, agent_id: str) -> AgentPosture | None:
+        """The posture of an agent, if it was ever moved."""
+        ...
+
+    async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
+        """The attempts to move an agent, newest first."""
+        ...
+
+    async def record(self, tenant: str, agent_id: str, *, since: int, due_before: int, self_reported: SelfReported) -> Record:
+        """What is known of an agent's decisions since a time; those before `due_before` should have been reviewed by now."""
+        ...
+
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's events, newest first."""
+        ...
+
+
+class Guardians(Protocol):
+    """Asks the guards of posture transitions: the policy's, and those of installed packages."""
+
+    async def ask(self, guards: Sequence[TransitionGuard], request: TransitionRequest) -> GuardRefusal | None:
+        """Who refuses the transition first, and why; none when nobody does. A guard that hangs or fails has refused."""
+        ...
+
+
+class Expected(Protocol):
+    """One decision that somebody waits for."""
+
+    async def look(self) -> Decision | None:
+        """The decision as it is now, if there is one."""
+        ...
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until the decision may have been settled, at most that long; false when the service is about to end."""
+        ...
+
+
+class Waiting(Protocol):
+    """Knows when decisions are settled, in this process or another."""
+
+    def expect(self, tenant: str, id: str) -> AbstractContextManager[Expected]:
+        """To be told of everything that happens to the decision from now on."""
         ...
 
 

@@ -3,18 +3,20 @@
 from dataclasses import dataclass, field, replace
 
 from cstp_server.clock import new_id
-from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
+from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.decisions import Decision, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import Finding, Verdict
+from cstp_server.domain.findings import Finding, Verdict, judge
 from cstp_server.domain.refusals import Conflict, Refusal
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.evaluating import Case, case_of, evaluate
+from cstp_server.services.evaluating import Case, evaluate
 from cstp_server.services.identity import agent_of
+from cstp_server.services.looking import classify, look
 from cstp_server.services.ports import Decided, Needs, Transactor, View
 from cstp_server.services.requests import RecordAnswer, RecordRequest
+from cstp_server.services.tripping import tripped
 
 
 async def record(transactor: Transactor, caller: Caller, request: RecordRequest) -> RecordAnswer | Refusal:
@@ -41,44 +43,48 @@ class RecordDecision:
         """The caller's tenant."""
         return self.caller.tenant
 
-    def needs(self, policy: Policy, _view: View) -> Needs:
-        """The decision of that id, and the circuits of the classified facts."""
-        return Needs(frozenset((self.decision_id,)), self._classified(policy).circuit_needs())
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """The decision of that id, and all that the classified facts depend on."""
+        self._case = classify(policy, self.declared, view, self._case)
+        return self._case.needs(frozenset((self.decision_id,)))
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[RecordAnswer]:
-        """Store it; a circuit's probe is not used up, since nobody asked for it."""
-        case = self._classified(policy)
-        circuits = {scope: breaker.cool(view.circuit(scope), now).circuit for scope, _ in case.circuits}
-        verdict = evaluate(case, circuits, now)
+        """Store it. It takes nothing of probes, quotas or budgets: an agent that asked first, and then tells, must not be charged twice.
+
+        A tripwire that the action itself runs into is hit all the same, and one that halts does.
+        """
+        case = self._case = classify(policy, self.declared, view, self._case)
+        looked = look(case, view, now)
+        verdict = evaluate(case, looked.situation(), now)
         if (known := view.decision(self.decision_id)) is not None:
             return Decided(self._repeated(known, verdict))
-        decision = self._decision(case, verdict, policy, now)
+        decision = self._decision(case, verdict, now)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=decision.id)
+        left = tripped(judge(case.findings), decision.id, looked.agent, attribution)
         return Decided(
             RecordAnswer(self.decision_id, now, _remarks(verdict)),
             new_decision=decision,
-            events=self._events(decision, verdict),
+            circuits=looked.changes,
+            postures=left.postures,
+            hits=left.hits,
+            events=(*self._events(decision, verdict), *left.events, *looked.events(attribution)),
         )
-
-    def _classified(self, policy: Policy) -> Case:
-        if self._case is None or self._case.policy is not policy:
-            self._case = case_of(policy, self.declared)
-        return self._case
 
     def _repeated(self, known: Decision, verdict: Verdict) -> RecordAnswer | Refusal:
         if known.digest == self.request.digest and known.source is Source.RECORDED and known.facts.agent_id == self.declared.agent_id:
             return RecordAnswer(known.id, known.at, _remarks(verdict))
         return Conflict(f"decision `{known.id}` is already on record with other content: use another id", known.id)
 
-    def _decision(self, case: Case, verdict: Verdict, policy: Policy, now: int) -> Decision:
+    def _decision(self, case: Case, verdict: Verdict, now: int) -> Decision:
         return Decision(
             tenant=self.tenant,
             id=self.decision_id,
             at=now,
             status=Status.ALLOWED if verdict.allowed else Status.BLOCKED,
             source=Source.RECORDED,
-            facts=case.facts,
+            facts=case.recorded,
             intervention=verdict.intervention,
-            policy_version=policy.version,
+            policy_version=case.policy.version,
             principal=self.caller.principal,
             digest=self.request.digest,
         )

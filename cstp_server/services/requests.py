@@ -1,10 +1,15 @@
 """What callers ask of the use cases, in domain terms; the edge rooms build these from what came over the wire."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from cstp_server.domain.decisions import CircuitMove, Review
+from cstp_server.domain.decisions import CircuitMove, Pending, Review, Status
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding
+from cstp_server.domain.postures import AgentPosture, Posture, TransitionType
+from cstp_server.domain.resolutions import Resolution
+from cstp_server.domain.trust_scores import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,118 @@ class ReviewRequest:
     review: Review
     amend: bool = False
     inline: CheckRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequest:
+    """What somebody says of a decision that waits, and their remark to it."""
+
+    id: str
+    resolution: Resolution
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveAnswer:
+    """What became of it, by whom and when (ms since the epoch); `objections` are what the second look found against it."""
+
+    id: str
+    resolution: Resolution
+    status: Status
+    by: str
+    at: int
+    reason: str | None = None
+    objections: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRequest:
+    """Wait at most so long for a decision to be settled."""
+
+    id: str
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitAnswer:
+    """How a decision stands; `pending` tells what it still waits for."""
+
+    id: str
+    status: Status
+    allowed: bool
+    reason: str | None = None
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TripwireStats:
+    """How often a tripwire was run into, and by whom; `shadow_hits` had no effect. `last_hit` in ms since the epoch."""
+
+    name: str
+    severity: str
+    hits: int
+    shadow_hits: int
+    last_hit: int | None
+    agents: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PostureRequest:
+    """Another posture for an agent; `expected` is what the caller takes it for now, none when they do not say."""
+
+    agent_id: str
+    to: Posture
+    reason: str
+    expected: Posture | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionAnswer:
+    """What became of a transition: the posture before and after it. `blocked_by` is the guard that refused it."""
+
+    success: bool
+    agent_id: str
+    before: Posture
+    after: Posture
+    type: TransitionType
+    reason: str
+    at: int
+    blocked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earnable:
+    """The next posture that an agent can earn, and how many more reviewed successes, and nothing else, it takes; none when none do."""
+
+    to: Posture
+    successes_needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PostureView:
+    """An agent's posture with its record, and what it can earn next."""
+
+    posture: AgentPosture
+    record: Record
+    earnable: Earnable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostureEntry:
+    """One attempt to move an agent; `by` is who or what tried. `at` in ms since the epoch."""
+
+    at: int
+    by: str
+    success: bool
+    before: str
+    after: str
+    type: str
+    reason: str
+    blocked_by: str | None = None
+    refusal: str | None = None
+    original: str | None = None
+    decision_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

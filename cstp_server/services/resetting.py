@@ -1,6 +1,6 @@
 """What operators do to a circuit: reset it, let it prove itself, or force it open (SPEC 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
@@ -11,6 +11,8 @@ from cstp_server.domain.decisions import CircuitMove
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.refusals import InvalidInput, Refusal
 from cstp_server.policy.compiled import Policy
+from cstp_server.policy.secrets import SCANNER
+from cstp_server.services.holding import Holding, agents_moved
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, Transactor, View
 from cstp_server.services.requests import ScopeAnswer, ScopeRequest
 from cstp_server.services.scoping import Covered, covered
@@ -18,14 +20,18 @@ from cstp_server.services.scoping import Covered, covered
 
 async def reset(transactor: Transactor, caller: Caller, request: ScopeRequest) -> ScopeAnswer | Refusal:
     """Close a circuit, or with `probe_first` let it prove itself; a closed one has its counters cleared."""
-    return await transactor.run(MoveCircuit(caller, request, forces=False))
+    return await transactor.run(MoveCircuit(caller, _redacted(request), forces=False))
 
 
 async def trip(transactor: Transactor, caller: Caller, request: ScopeRequest) -> ScopeAnswer | Refusal:
     """Force a circuit open until it is reset; the reason is required."""
     if not (request.reason or "").strip():
         return InvalidInput("`reason` is required: say why the circuit is forced open", "reason")
-    return await transactor.run(MoveCircuit(caller, request, forces=True))
+    return await transactor.run(MoveCircuit(caller, _redacted(request), forces=True))
+
+
+def _redacted(request: ScopeRequest) -> ScopeRequest:
+    return replace(request, reason=SCANNER.redacted_text(request.reason)) if request.reason is not None else request
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,13 @@ class MoveCircuit:
         """The caller's tenant."""
         return self.caller.tenant
 
-    def needs(self, policy: Policy, _view: View) -> Needs:
-        """The circuit."""
+    def needs(self, policy: Policy, view: View) -> Needs:
+        """The circuit, then the agents whose postures it moves."""
         found = covered(policy, self.request.scope)
-        return Needs() if isinstance(found, Refusal) else Needs(circuits={found.scope: CircuitNeed(found.settings, writes=True)})
+        if isinstance(found, Refusal):
+            return Needs()
+        agents = agents_moved(view, found.scope, found.settings)
+        return Needs(circuits={found.scope: CircuitNeed(found.settings, writes=True)}, postures=agents, moves=agents)
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[ScopeAnswer]:
         """Move it, whatever its state."""
@@ -55,6 +64,8 @@ class MoveCircuit:
         step = self._step(before, found.settings, view, now)
         attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, self.request.reason)
         seen = step.transitions[-1].previous
+        holding = Holding(view, policy, attribution)
+        holding.follow(before, step.circuit, found.settings)
         return Decided(
             ScopeAnswer(
                 CircuitMove(found.scope, seen.value, step.circuit.state.value, step.circuit.window.failures),
@@ -63,7 +74,8 @@ class MoveCircuit:
                 self._message(found, seen, step.circuit),
             ),
             circuits=(Changed(step.circuit, found.settings, step.entry),),
-            events=tuple(step_events(step, found.settings, attribution)),
+            postures=holding.held.postures,
+            events=(*step_events(step, found.settings, attribution), *holding.held.events),
         )
 
     def _step(self, before: Circuit, settings: CircuitSettings, view: View, now: int) -> Step:

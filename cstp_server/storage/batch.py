@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided
@@ -34,6 +35,8 @@ class Batch:
         self._tokens_version = tokens_version
         self._views: dict[str, TenantView] = {}
         self._changed_decisions: set[Key] = set()
+        self._changed_circuits: set[Key] = set()
+        self._changed_postures: set[Key] = set()
         self._rewritten = False
 
     def load(self, jobs: Sequence[Job]) -> None:
@@ -68,6 +71,8 @@ class Batch:
         for decision in (decided.new_decision, decided.changed_decision):
             if decision is not None:
                 self._changed_decisions.add((tenant, decision.id))
+        self._changed_circuits.update([(tenant, changed.circuit.scope) for changed in decided.circuits])
+        self._changed_postures.update([(tenant, posture.agent_id) for posture in decided.postures])
         if self._writer.apply(tenant, decided):
             self._writer.flush()
             for changed in decided.circuits:
@@ -75,10 +80,24 @@ class Batch:
             self._rewritten = True
 
     def _is_overtaken(self, job: Job) -> bool:
-        """Whether an earlier use case of the batch may have changed what this one needs: its decision, or a log that it reads."""
+        """Whether an earlier use case may have changed what this one needs: its decision, its agent, or a log it reads."""
         if self._rewritten or any((job.use_case.tenant, id) in self._changed_decisions for id in job.needs.decisions):
             return True
+        if self._changed_circuits and self._moves_others(job):
+            return True
+        if self._changed_postures and any((job.use_case.tenant, agent_id) in self._changed_postures for agent_id in job.needs.postures):
+            return True
         return any(need.log_from is not None for need in job.needs.circuits.values()) if job.needs.decisions else False
+
+    def _moves_others(self, job: Job) -> bool:
+        """Whether a circuit of this use case, changed since it was asked, may move the postures of other agents than it said then."""
+        tenant, circuits = job.use_case.tenant, self._loader.loaded.circuits
+        return any(
+            (tenant, scope) in self._changed_circuits
+            and (need.settings.downgrade_to is not None or circuits[tenant, scope].state is not State.CLOSED)
+            for scope, need in job.needs.circuits.items()
+            if need.writes
+        )
 
     def _complete(self, job: Job, now: int) -> None:
         """Read what this use case needs only since an earlier one of the batch changed something."""

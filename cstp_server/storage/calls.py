@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import queue
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -53,9 +53,11 @@ class Job:
 class Calls:
     """The queue between the event loop that offers calls and the thread that takes them."""
 
-    def __init__(self, clock: Clock, limits: Limits) -> None:
+    def __init__(self, clock: Clock, limits: Limits, on_depth: Callable[[int], None]) -> None:
+        """`on_depth` is told every 0.1 s, while any do, how many calls wait, and once when none does any more."""
         self._clock = clock
         self._limits = limits
+        self._on_depth = on_depth
         self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._gathered: list[Job] = []
         self._deadlines: deque[Job] = deque()
@@ -138,8 +140,12 @@ class Calls:
             if not job.future.done():
                 job.future.set_exception(Overloaded() if job.take_ticket() else StoreUnavailable())
         self._watching = loop if deadlines else None
+        loop.call_soon(self._tell_depth)  # after those whose calls are done have noticed
         if deadlines:
             loop.call_later(_WATCH_SECONDS, self._watch, loop)
+
+    def _tell_depth(self) -> None:
+        self._on_depth(self.waiting)
 
 
 def _settle(jobs: Sequence[Job]) -> None:

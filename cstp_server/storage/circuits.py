@@ -40,6 +40,7 @@ def circuit_of(text: str) -> Circuit:
             "leases": tuple(Lease(**lease) for lease in data["leases"]),
             "recent": tuple((decision_id, at) for decision_id, at in data["recent"]),
             "window": Window(**data["window"]),
+            "blamed": tuple(data["blamed"]),
         }
     )
 

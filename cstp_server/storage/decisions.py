@@ -12,7 +12,7 @@ from cstp_server.domain.decisions import (
     Outcome,
     Pending,
     Probe,
-    Remedy,
+    Resolved,
     Review,
     ReviewAnswer,
     Reviewed,
@@ -21,7 +21,8 @@ from cstp_server.domain.decisions import (
     Status,
 )
 from cstp_server.domain.facts import Facts, Stakes
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Verdict
+from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Remedy, TripwireDetail, Verdict
+from cstp_server.storage.usage import claims_of, claims_text
 
 Document = Mapping[str, Any]
 
@@ -45,6 +46,9 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "facts": orjson.dumps(decision.facts).decode(),
         "answer": orjson.dumps(decision.answer).decode() if decision.answer is not None else None,
         "reviewed": orjson.dumps(reviewed).decode() if reviewed is not None else None,
+        "due_at": pending.until if (pending := decision.waits_for) is not None else None,
+        "resolved": orjson.dumps(decision.resolved).decode() if decision.resolved is not None else None,
+        "claims": claims_text(decision.claims),
     }
 
 
@@ -63,11 +67,14 @@ def decision_of(row: Any) -> Decision:
         digest=row.digest,
         answer=_answer(orjson.loads(row.answer)) if row.answer is not None else None,
         reviewed=_reviewed(orjson.loads(row.reviewed)) if row.reviewed is not None else None,
+        resolved=_resolved(orjson.loads(row.resolved)) if row.resolved is not None else None,
+        claims=claims_of(row.claims),
     )
 
 
 def _facts(data: Document) -> Facts:
-    return Facts(**{**data, "stakes": Stakes(data["stakes"]), "tags": tuple(data["tags"])})
+    words = tuple(data.get("type_words", ()))
+    return Facts(**{**data, "stakes": Stakes(data["stakes"]), "tags": tuple(data["tags"]), "type_words": words})
 
 
 def _answer(data: Document) -> Answer:
@@ -97,7 +104,7 @@ def _findings(data: list[Document]) -> tuple[Finding, ...]:
 
 
 def _finding(data: Document) -> Finding:
-    circuit = data["circuit"]
+    circuit, tripwire = data["circuit"], data.get("tripwire")
     return Finding(
         **{
             **data,
@@ -106,8 +113,14 @@ def _finding(data: Document) -> Finding:
             "mode": Mode(data["mode"]),
             "requires": tuple(data["requires"]),
             "circuit": CircuitDetail(**{**circuit, "recent_failures": tuple(circuit["recent_failures"])}) if circuit is not None else None,
+            "changes": tuple(Remedy(**change) for change in data.get("changes", ())),
+            "tripwire": TripwireDetail(**tripwire) if tripwire is not None else None,
         }
     )
+
+
+def _resolved(data: Document) -> Resolved:
+    return Resolved(**{**data, "status": Status(data["status"])})
 
 
 def _reviewed(data: Document) -> Reviewed:

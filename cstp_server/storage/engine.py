@@ -1,8 +1,7 @@
 """Connections: SQLite as a file with WAL and full durability, PostgreSQL through psycopg, from one URL."""
 
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from sqlite3 import OperationalError
+from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED, OperationalError
 from time import sleep
 
 from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select
@@ -11,11 +10,13 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
 from cstp_server.clock import Clock
+from cstp_server.storage.database_file import DatabaseFile, OpenFile, open_or_create
 
-BUSY_TIMEOUT_MS = 5_000
+_BUSY_SECONDS = 5.0
 _STATEMENT_TIMEOUT_MS = 5_000
 _WAL_ATTEMPTS = 100
 _WAL_PAUSE_SECONDS = 0.05
+_PRIMARY_CODE = 0xFF
 _SQLITE_PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
@@ -41,27 +42,52 @@ def database_url(text: str) -> URL:
     if name == "sqlite":
         if not url.database or url.database == ":memory:":
             raise UnsupportedDatabase("`DATABASE_URL` must name a file for SQLite: what is only in memory is not durable")
+        if url.query:
+            raise UnsupportedDatabase("`DATABASE_URL` takes no options for SQLite: remove what follows the `?`")
         return url.set(drivername="sqlite+pysqlite")
     if name in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
     raise UnsupportedDatabase(f"`DATABASE_URL` is for `{name}`: use `sqlite:///path` or `postgresql://…`")
 
 
-def writing_engine(url: URL) -> Engine:
-    """An engine whose transactions hold the write lock from their first moment on SQLite, and lock rows on PostgreSQL."""
-    return _sqlite_engine(url, "BEGIN IMMEDIATE") if _is_sqlite(url) else _postgres_engine(url)
+def database_file(url: URL) -> DatabaseFile | None:
+    """The file that the engines of one process share; none for PostgreSQL."""
+    return DatabaseFile(_path(url)) if _is_sqlite(url) else None
 
 
-def reading_engine(url: URL, connections: int) -> Engine:
-    """An engine for reads that wait for no writer, with at most so many connections."""
+def writing_engine(url: URL, file: DatabaseFile | None = None) -> Engine:
+    """An engine whose transactions hold the write lock from their first moment on SQLite, and lock rows on PostgreSQL.
+
+    With a `file` its connections are to that file alone, which they do not make; without one a SQLite file that is not there is made.
+    """
+    return _sqlite_engine(url, "BEGIN IMMEDIATE", file) if _is_sqlite(url) else _postgres_engine(url)
+
+
+def reading_engine(url: URL, connections: int, file: DatabaseFile | None = None) -> Engine:
+    """An engine for reads that wait for no writer, with at most so many connections. `file` as for `writing_engine`."""
     if _is_sqlite(url):
-        return _sqlite_engine(url, "BEGIN DEFERRED", pool_size=connections, max_overflow=0)
+        return _sqlite_engine(url, "BEGIN DEFERRED", file, pool_size=connections, max_overflow=0)
     return _postgres_engine(url, pool_size=connections, max_overflow=0, isolation_level="AUTOCOMMIT")
 
 
-def passing_engine(url: URL) -> Engine:
-    """An engine that keeps no connection, for commands that do one thing and end."""
-    return _sqlite_engine(url, "BEGIN IMMEDIATE", poolclass=NullPool) if _is_sqlite(url) else _postgres_engine(url, poolclass=NullPool)
+def passing_engine(url: URL, file: DatabaseFile | None = None) -> Engine:
+    """An engine that keeps no connection, for commands that do one thing and end. `file` as for `writing_engine`."""
+    return (
+        _sqlite_engine(url, "BEGIN IMMEDIATE", file, poolclass=NullPool) if _is_sqlite(url) else _postgres_engine(url, poolclass=NullPool)
+    )
+
+
+def verify_file(connection: Connection) -> None:
+    """Raise `FileLost` when a SQLite file was removed or replaced since this connection opened it."""
+    opened: object = connection.connection.dbapi_connection
+    if isinstance(opened, OpenFile):
+        opened.verify()
+
+
+def generation_of(connection: Connection) -> int:
+    """A number that grows whenever this process opens another SQLite file than before; 0 for PostgreSQL."""
+    opened: object = connection.connection.dbapi_connection
+    return opened.generation if isinstance(opened, OpenFile) else 0
 
 
 def is_sqlite(connection: Connection) -> bool:
@@ -81,36 +107,48 @@ def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
-def _sqlite_engine(url: URL, begin: str, **options: object) -> Engine:
-    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-    # check_same_thread: a pool hands a connection from thread to thread, never to two at a time.
-    connect_args = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
-    engine = create_engine(
-        url, connect_args=connect_args, hide_parameters=True, **options
-    )  # parameters are what agents sent: no log shows them
+def _path(url: URL) -> Path:
+    return Path(url.database or "").absolute()
 
-    @event.listens_for(engine, "connect")
-    def configure(connection: SqliteConnection, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own implicit BEGIN comes too late to hold the write lock
-        _write_ahead(connection)
-        for pragma in _SQLITE_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+def _sqlite_engine(url: URL, begin: str, file: DatabaseFile | None, **options: object) -> Engine:
+    path = _path(url)
+    if file is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def connect() -> OpenFile:
+        connection = file.open(busy_seconds=_BUSY_SECONDS) if file is not None else open_or_create(path, busy_seconds=_BUSY_SECONDS)
+        try:
+            _write_ahead(connection)
+            for pragma in _SQLITE_PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            if file is not None:
+                file.remember(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(url, creator=connect, hide_parameters=True, **options)  # parameters are what agents sent: no log shows them
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
+        verify_file(connection)
         connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _write_ahead(connection: SqliteConnection) -> None:
+def _write_ahead(connection: OpenFile) -> None:
     """Switch a new file to WAL. Processes that open it at once get in each other's way, and the busy timeout does not cover this."""
     for _ in range(_WAL_ATTEMPTS):
         try:
             if connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",):
                 return
-        except OperationalError:
-            sleep(_WAL_PAUSE_SECONDS)
+        except OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE not in (SQLITE_BUSY, SQLITE_LOCKED):
+                raise
+        sleep(_WAL_PAUSE_SECONDS)
     connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
 

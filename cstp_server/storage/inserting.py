@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.storage.engine import is_sqlite
 
@@ -28,7 +28,7 @@ class BulkInsert:
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Insert the rows; each must have exactly the columns."""
         if not is_sqlite(connection):
-            connection.execute(insert(self._table), rows)
+            connection.execute(self._statement(postgresql.insert(self._table)), rows)
             return
         columns = self._columns
         for part in _powers_of_two(rows):
@@ -36,9 +36,27 @@ class BulkInsert:
 
     def _compile(self, size: int) -> str:
         """The statement for so many rows."""
-        one = str(insert(self._table).compile(dialect=sqlite.dialect(), column_keys=list(self._columns)))
-        head, values, marks = one.partition(" VALUES ")
-        return head + values + ", ".join([marks] * size)
+        statement = self._statement(sqlite.insert(self._table))
+        head, values, rest = str(statement.compile(dialect=sqlite.dialect(), column_keys=list(self._columns))).partition(" VALUES ")
+        marks, space, tail = rest.partition(" ON CONFLICT")
+        return head + values + ", ".join([marks] * size) + space + tail
+
+    def _statement(self, statement: Any) -> Any:
+        """The insert as the database is to carry it out."""
+        return statement
+
+
+class BulkUpsert(BulkInsert):
+    """An insert that replaces `columns` of the rows that are there already, found by their `keys`."""
+
+    def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str]) -> None:
+        super().__init__(table, (*keys, *columns))
+        self._keys = tuple(keys)
+        self._replaced = tuple(columns)
+
+    def _statement(self, statement: Any) -> Any:
+        excluded = {name: statement.excluded[name] for name in self._replaced}
+        return statement.on_conflict_do_update(index_elements=list(self._keys), set_=excluded)
 
 
 def _powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

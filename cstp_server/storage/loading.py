@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql
@@ -13,14 +13,20 @@ from cstp_server.domain.circuit_past import Past
 from cstp_server.domain.circuit_settings import CircuitSettings, OnSuccess
 from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, State
 from cstp_server.domain.decisions import Decision
+from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.usage import Usage
 from cstp_server.policy.settings_codec import circuit_settings_from_json
 from cstp_server.services.ports import CircuitLog, CircuitNeed, Needs
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of, circuit_row, entry_of
 from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import is_sqlite
+from cstp_server.storage.locking import lock
+from cstp_server.storage.postures import lock_postures, posture_of
 from cstp_server.storage.selecting import KeyedSelect
+from cstp_server.storage.usage import RollingWindows, Sweep, usage_of
 
+T = TypeVar("T")
 Key = tuple[str, str]
 """A tenant, and an id or a scope in it."""
 _LOOKAHEAD_PARTS = 64
@@ -35,6 +41,15 @@ class Loaded:
     circuits: dict[Key, Circuit] = field(default_factory=dict)
     pasts: dict[Key, Past] = field(default_factory=dict)
     logs: dict[Key, CircuitLog] = field(default_factory=dict)
+    usage: dict[Key, Usage] = field(default_factory=dict)
+    postures: dict[Key, AgentPosture | None] = field(default_factory=dict)
+    owned: set[Key] = field(default_factory=set)
+    """The agents whose postures nobody else can move until the transaction ends."""
+    swept: set[Key] = field(default_factory=set)
+    """The usages out of whose windows everything has been taken that leaves by now."""
+    aged: dict[Key, Usage] = field(default_factory=dict)
+    """Those of them that are not as they are in the store any more."""
+    sweeps: list[Sweep] = field(default_factory=list)
     locked: set[Key] = field(default_factory=set)
 
 
@@ -63,17 +78,27 @@ class TenantView:
         """The log that `log_from` asked for."""
         return self._loaded.logs[self._tenant, scope]
 
+    def usage(self, subject: str) -> Usage:
+        """What the subject has used."""
+        return self._loaded.usage[self._tenant, subject]
+
+    def posture(self, agent_id: str) -> AgentPosture | None:
+        """The agent's posture, none when it was never set. `LookupError` when it was not asked for."""
+        return self._loaded.postures[self._tenant, agent_id]
+
 
 class CircuitCache:
     """Circuits as they were last read or written, so that an unchanged row is not decoded again, or not even read again.
 
-    `current` holds circuits that nobody else can have changed since: it is cleared as soon as anybody may have.
+    `current`, `usage` and `postures` hold what nobody else can have changed since: they are cleared as soon as anybody may have.
     """
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._decoded: dict[Key, tuple[str, Circuit]] = {}
         self.current: dict[Key, Circuit] = {}
+        self.usage: dict[Key, Usage] = {}
+        self.postures: dict[Key, AgentPosture | None] = {}
 
     def decode(self, key: Key, text: str) -> Circuit:
         """The circuit of that text."""
@@ -86,11 +111,17 @@ class CircuitCache:
         self._decoded[key] = (text, circuit)
         return circuit
 
-    def keep(self, circuits: Mapping[Key, Circuit]) -> None:
-        """Remember circuits as they are in the store now."""
-        if len(self.current) + len(circuits) > self._size:
-            self.current.clear()
-        self.current.update(circuits)
+    def keep(self, circuits: Mapping[Key, Circuit], usage: Mapping[Key, Usage], postures: Mapping[Key, AgentPosture | None]) -> None:
+        """Remember what is in the store now."""
+        _keep(self.current, circuits, self._size)
+        _keep(self.usage, usage, self._size)
+        _keep(self.postures, postures, self._size)
+
+    def forget(self) -> None:
+        """Somebody else may have changed what is in the store."""
+        self.current.clear()
+        self.usage.clear()
+        self.postures.clear()
 
 
 class Loader:
@@ -108,6 +139,12 @@ class Loader:
         loaded = self.loaded
         if any((tenant, id) not in loaded.decisions for id in needs.decisions):
             return True
+        if any((tenant, agent_id) not in loaded.postures for agent_id in needs.postures):
+            return True
+        if any((tenant, agent_id) not in loaded.owned for agent_id in needs.moves):
+            return True
+        if any((tenant, subject) not in loaded.usage for subject in needs.usage):
+            return True
         return any(
             (tenant, scope) not in loaded.circuits or (need.writes and self._locks and (tenant, scope) not in loaded.locked)
             for scope, need in needs.circuits.items()
@@ -123,8 +160,14 @@ class Loader:
         """Read decisions and circuits, and lock what may change. Times do not matter yet."""
         decisions: set[Key] = set()
         circuits: dict[Key, CircuitNeed] = {}
+        usage: set[Key] = set()
+        postures: set[Key] = set()
+        moves: set[Key] = set()
         for tenant, needs in wanted:
             decisions.update((tenant, id) for id in needs.decisions)
+            usage.update((tenant, subject) for subject in needs.usage)
+            postures.update((tenant, agent_id) for agent_id in needs.postures)
+            moves.update((tenant, agent_id) for agent_id in needs.moves)
             for scope, need in needs.circuits.items():
                 key = (tenant, scope)
                 known = circuits.get(key)
@@ -132,13 +175,17 @@ class Loader:
                     circuits[key] = need
         self._load_decisions(decisions - self.loaded.decisions.keys())
         self._load_circuits(circuits)
+        self._load_usage(usage - self.loaded.usage.keys())
+        self._own_postures(moves - self.loaded.owned)
+        self._load_postures(postures - self.loaded.postures.keys())
 
     def read_rows(self, wanted: Iterable[tuple[str, Needs]]) -> None:
         """Read circuits without a thought of changing them."""
         self._read_circuits({(tenant, scope) for tenant, needs in wanted for scope in needs.circuits})
 
     def load_pasts(self, wanted: Iterable[tuple[str, Needs]], now: int) -> None:
-        """Read the outcomes that leave a window by `now`."""
+        """Read what leaves a window by `now`: outcomes that of a circuit, claims that of a quota."""
+        self._sweep_usage(now)
         for tenant, needs in wanted:
             for scope, need in needs.circuits.items():
                 key = (tenant, scope)
@@ -167,6 +214,58 @@ class Loader:
             self.loaded.decisions[row.tenant, row.id] = decision_of(row)
         for key in keys:
             self.loaded.decisions.setdefault(key, None)
+
+    def _load_usage(self, keys: set[Key]) -> None:
+        if not keys:
+            return
+        known = self._cache.usage
+        if known:
+            self.loaded.usage.update({key: known[key] for key in keys if key in known})
+            keys = {key for key in keys if key not in known}
+            if not keys:
+                return
+        if self._locks:  # by name: who only looks leaves no row behind
+            lock(self.connection, "usage", keys)
+            self.loaded.locked.update(keys)
+        for row in self._rows(_USAGE, keys, lock=False):
+            self.loaded.usage[row.tenant, row.subject] = usage_of(row.subject, row.data)
+        for key in keys:
+            if key not in self.loaded.usage:
+                self.loaded.usage[key] = Usage(key[1])
+
+    def _sweep_usage(self, now: int) -> None:
+        loaded = self.loaded
+        unswept = {key: usage for key, usage in loaded.usage.items() if key not in loaded.swept}
+        if not unswept:
+            return
+        changed, sweeps = RollingWindows(self.connection).swept(unswept, now)
+        loaded.usage.update(changed)
+        loaded.aged.update(changed)
+        loaded.sweeps.extend(sweeps)
+        loaded.swept.update(unswept)
+
+    def _own_postures(self, keys: set[Key]) -> None:
+        """Lock the postures that are to be moved, and read them under the lock, whether or not they were read before."""
+        if not keys:
+            return
+        lock_postures(self.connection, keys)
+        if self._locks:
+            for key in keys:
+                self.loaded.postures.pop(key, None)
+        self._load_postures(keys - self.loaded.postures.keys())
+        self.loaded.owned.update(keys)
+
+    def _load_postures(self, keys: set[Key]) -> None:
+        known = self._cache.postures
+        if known:
+            self.loaded.postures.update({key: known[key] for key in keys if key in known})
+            keys = {key for key in keys if key not in known}
+        if not keys:
+            return
+        for row in self._rows(_POSTURES, keys, lock=False):
+            self.loaded.postures[row.tenant, row.agent_id] = posture_of(row)
+        for key in keys:
+            self.loaded.postures.setdefault(key, None)
 
     def _load_circuits(self, wanted: Mapping[Key, CircuitNeed]) -> None:
         loaded = self.loaded
@@ -262,6 +361,14 @@ class Loader:
 
 _DECISIONS = KeyedSelect(tables.decisions, "id")
 _CIRCUITS = KeyedSelect(tables.circuits, "scope", ("tenant", "scope", "data"))
+_USAGE = KeyedSelect(tables.usage, "subject")
+_POSTURES = KeyedSelect(tables.postures, "agent_id")
+
+
+def _keep(known: dict[Key, T], found: Mapping[Key, T], size: int) -> None:
+    if len(known) + len(found) > size:
+        known.clear()
+    known.update(found)
 
 
 def _is_missing(loaded: Loaded, key: Key, need: CircuitNeed) -> bool:

@@ -1,15 +1,20 @@
 """What the worker asks of the store: circuits that are due, versions that moved, rows past their retention."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, tuple_
 
 from cstp_server.clock import Clock
+from cstp_server.domain.decisions import Decision
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of
+from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.loading import Key
+from cstp_server.storage.selecting import KeyedSelect
 
 DUE_AT_ONCE = 500
 PRUNED_AT_ONCE = 500
@@ -26,6 +31,39 @@ def due_circuits(connection: Connection, clock: Clock) -> Sequence[Key]:
         .limit(DUE_AT_ONCE)
     )
     return [(row.tenant, row.scope) for row in connection.execute(query)]
+
+
+def due_decisions(connection: Connection, clock: Clock) -> Sequence[Key]:
+    """Tenant and id of decisions whose time of waiting is up, the longest due first."""
+    table = tables.decisions
+    now = current_time(connection, clock)
+    query = (
+        select(table.c.tenant, table.c.id)
+        .where(table.c.due_at.is_not(None), table.c.due_at <= now)
+        .order_by(table.c.due_at)
+        .limit(DUE_AT_ONCE)
+    )
+    return [(row.tenant, row.id) for row in connection.execute(query)]
+
+
+def decisions_by_key(connection: Connection, keys: Sequence[Key]) -> dict[Key, Decision]:
+    """Decisions by tenant and id; one that is not there is left out."""
+    return {(row.tenant, row.id): decision_of(row) for row in _keyed(connection, _DECISIONS, keys)}
+
+
+def settled_among(connection: Connection, keys: Sequence[Key]) -> set[Key]:
+    """Which of these decisions wait no more, or are not there."""
+    waiting = {(row.tenant, row.id) for row in _keyed(connection, _WAITING, keys) if row.due_at is not None}
+    return set(keys) - waiting
+
+
+def _keyed(connection: Connection, query: KeyedSelect, keys: Sequence[Key]) -> Iterator[Any]:
+    for tenant, of_tenant in groupby(sorted(keys), key=itemgetter(0)):
+        yield from query.rows(connection, tenant, [id for _, id in of_tenant], lock=False)
+
+
+_DECISIONS = KeyedSelect(tables.decisions, "id")
+_WAITING = KeyedSelect(tables.decisions, "id", ("tenant", "id", "due_at"))
 
 
 def all_circuits(connection: Connection, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
@@ -58,14 +96,47 @@ def tenants(connection: Connection) -> Sequence[str]:
     return found
 
 
+def usage_subjects(connection: Connection, after: Key | None, limit: int) -> Sequence[Key]:
+    """Every subject that has used something of a quota, by tenant, in order, from the one after `after` on."""
+    table = tables.usage
+    query: Select[Any] = select(table.c.tenant, table.c.subject).order_by(table.c.tenant, table.c.subject).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(table.c.tenant, table.c.subject) > tuple_(*after))
+    return [(row.tenant, row.subject) for row in connection.execute(query)]
+
+
+def agents(connection: Connection, tenant: str, after: str | None, limit: int) -> Sequence[str]:
+    """Agents that have decisions, in order; one index look-up each."""
+    table, found, last = tables.decisions, list[str](), after
+    while len(found) < limit:
+        following = select(func.min(table.c.agent_id)).where(table.c.tenant == tenant)
+        agent_id = connection.execute(following.where(table.c.agent_id > last) if last is not None else following).scalar()
+        if agent_id is None:
+            break
+        found.append(agent_id)
+        last = agent_id
+    return found
+
+
 def prune_decisions(connection: Connection, tenant: str, before: int) -> int:
-    """Delete a small batch of a tenant's oldest decisions; how many."""
+    """Delete a small batch of a tenant's oldest decisions, except those that wait and have yet to give back what they hold; how many."""
     table = tables.decisions
     of_tenant = table.c.tenant == tenant
-    oldest = select(table.c.id).where(of_tenant, table.c.at < before).order_by(table.c.at, table.c.id).limit(PRUNED_AT_ONCE)
+    is_over = (table.c.at < before, table.c.due_at.is_(None))
+    oldest = select(table.c.id).where(of_tenant, *is_over).order_by(table.c.at, table.c.id).limit(PRUNED_AT_ONCE)
     found = [row.id for row in connection.execute(oldest)]
     if found:
         connection.execute(delete(table).where(of_tenant, table.c.id.in_(found)))
+    return len(found)
+
+
+def prune_hits(connection: Connection, tenant: str, before: int) -> int:
+    """Delete a small batch of a tenant's hits of tripwires from before `before`; how many."""
+    table = tables.tripwire_hits
+    key = (table.c.tripwire, table.c.at, table.c.decision_id)
+    found = connection.execute(select(*key).where(table.c.tenant == tenant, table.c.at < before).limit(PRUNED_AT_ONCE)).all()
+    if found:
+        connection.execute(delete(table).where(table.c.tenant == tenant, tuple_(*key).in_([tuple(row) for row in found])))
     return len(found)
 
 

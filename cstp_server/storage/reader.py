@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, and_, or_, select
@@ -12,17 +13,23 @@ from cstp_server.clock import Clock
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit
-from cstp_server.domain.decisions import Decision
+from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
-from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, Needs
-from cstp_server.storage import tables
+from cstp_server.domain.trust_scores import Record
+from cstp_server.policy.compiled import Policy, SelfReported
+from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, HitCount, Needs
+from cstp_server.storage import records, tables
 from cstp_server.storage.circuits import circuit_of
+from cstp_server.storage.database_file import FileReplaced
 from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.events import event_of
+from cstp_server.storage.hits import hit_counts
 from cstp_server.storage.loading import CircuitCache, Loader
+from cstp_server.storage.outage import Outage, Side
+from cstp_server.storage.trouble import is_spoiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,8 +51,9 @@ _TRANSITIONS = tuple(
 class ReadThreads:
     """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
 
-    def __init__(self, engine: Engine, limit: int, deadline_ms: int) -> None:
+    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage) -> None:
         self._engine = engine
+        self._outage = outage
         self._limit = limit
         self._deadline = deadline_ms / 1000
         self._waiting = 0
@@ -73,10 +81,29 @@ class ReadThreads:
 
     def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            with self._engine.connect() as connection, connection.begin():
-                return work(connection, *args, **kwargs)
+            answer = self._insist(work, *args, **kwargs)
         except SQLAlchemyError as error:
+            self._outage.failed(Side.READING, error)
             raise StoreUnavailable from error
+        self._outage.worked(Side.READING)
+        return answer
+
+    def _insist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Read, though the file was replaced, which each of the connections notices by itself."""
+        for _ in range(CONNECTIONS):
+            with suppress(FileReplaced):
+                return self._attempt(work, *args, **kwargs)
+        return self._attempt(work, *args, **kwargs)
+
+    def _attempt(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._engine.connect() as connection:
+            try:
+                with connection.begin():
+                    return work(connection, *args, **kwargs)
+            except SQLAlchemyError as error:
+                if is_spoiled(error):
+                    connection.invalidate()
+                raise
 
 
 class SqlReader:
@@ -102,6 +129,22 @@ class SqlReader:
         """Stored circuits that the policy covers, by scope."""
         return await self._threads.read(_circuits, tenant, policy, after, prefix, limit, self._clock)
 
+    async def hits(self, tenant: str, *, since: int | None, agent: str | None) -> Sequence[HitCount]:
+        """How often agents ran into tripwires, by tripwire and agent."""
+        return await self._threads.read(hit_counts, tenant, since, agent)
+
+    async def posture(self, tenant: str, agent_id: str) -> AgentPosture | None:
+        """The posture of an agent, if it was ever moved."""
+        return await self._threads.read(records.posture, tenant, agent_id)
+
+    async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
+        """The attempts to move an agent, newest first."""
+        return await self._threads.read(records.posture_events, tenant, agent_id, limit)
+
+    async def record(self, tenant: str, agent_id: str, *, since: int, due_before: int, self_reported: SelfReported) -> Record:
+        """What is known of an agent's decisions since a time."""
+        return await self._threads.read(records.record, tenant, agent_id, since, due_before, self_reported)
+
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's transitions, newest first."""
         return await self._threads.read(_transitions, tenant, scope, limit)
@@ -120,6 +163,8 @@ def _decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Seq
     for name, value in equal.items():
         if value is not None:
             found = found.where(table.c[name] == str(value))
+    if query.status is Status.PENDING:
+        found = found.where(table.c.due_at.is_not(None))  # few decisions wait, and an index knows them
     if query.since is not None:
         found = found.where(table.c.at >= query.since)
     if query.before is not None:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy.engine import URL
 
 from cstp_server.clock import Clock
+from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.storage import maintenance, migrating
 from cstp_server.storage.calls import Limits
-from cstp_server.storage.engine import passing_engine, reading_engine, writing_engine
+from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
 from cstp_server.storage.loading import Key
+from cstp_server.storage.outage import Outage
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
 from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
@@ -24,13 +26,14 @@ class Store:
     def __init__(self, url: URL, policy: Callable[[], Policy], clock: Clock, gauges: Gauges, limits: Limits) -> None:
         self._url = url
         self._clock = clock
-        self._writing = writing_engine(url)
-        self._reading = reading_engine(url, CONNECTIONS)
-        self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms)
-        self._pruning = ReadThreads(passing_engine(url), limits.queue, _PRUNE_DEADLINE_MS)
+        file, outage = database_file(url), Outage(clock)
+        self._writing = writing_engine(url, file)
+        self._reading = reading_engine(url, CONNECTIONS, file)
+        self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
+        self._pruning = ReadThreads(passing_engine(url, file), limits.queue, _PRUNE_DEADLINE_MS, outage)
         self.reader = SqlReader(self._threads, clock)
         self.tokens = Tokens(self._threads, clock)
-        self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits)
+        self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits, outage)
 
     def start(self) -> None:
         """Begin to carry out calls."""
@@ -56,6 +59,18 @@ class Store:
         """Circuits that time has moved since they were stored."""
         return await self._threads.read(maintenance.due_circuits, self._clock)
 
+    async def due_decisions(self) -> Sequence[Key]:
+        """Decisions whose time of waiting is up."""
+        return await self._threads.read(maintenance.due_decisions, self._clock)
+
+    async def decisions_by_key(self, keys: Sequence[Key]) -> Mapping[Key, Decision]:
+        """Decisions by tenant and id; one that is not there is left out."""
+        return await self._threads.read(maintenance.decisions_by_key, keys)
+
+    async def settled_among(self, keys: Sequence[Key]) -> set[Key]:
+        """Which of these decisions wait no more, or are not there."""
+        return await self._threads.read(maintenance.settled_among, keys)
+
     async def versions(self) -> Mapping[str, int]:
         """The counters that every process watches."""
         return await self._threads.read(maintenance.versions)
@@ -75,6 +90,18 @@ class Store:
     async def prune_decisions(self, tenant: str, before: int) -> int:
         """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""
         return await self._pruning.read(maintenance.prune_decisions, tenant, before)
+
+    async def usage_subjects(self, after: Key | None, limit: int) -> Sequence[Key]:
+        """Every subject that has used something of a quota, by tenant, in order, from the one after `after` on."""
+        return await self._threads.read(maintenance.usage_subjects, after, limit)
+
+    async def agents(self, tenant: str, after: str | None, limit: int) -> Sequence[str]:
+        """Agents that have decisions, in order, from the one after `after` on."""
+        return await self._threads.read(maintenance.agents, tenant, after, limit)
+
+    async def prune_hits(self, tenant: str, before: int) -> int:
+        """Delete a small batch of hits of tripwires from before `before` (ms since the epoch); how many."""
+        return await self._pruning.read(maintenance.prune_hits, tenant, before)
 
     async def prune_log(self, before: int, key: Key) -> int:
         """Delete a small batch of a circuit's log from before `before` that nothing needs any more; how many."""

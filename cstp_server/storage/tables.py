@@ -47,10 +47,17 @@ decisions = Table(
     Column("facts", Text, nullable=False),
     Column("answer", Text),
     Column("reviewed", Text),
+    Column("due_at", BigInteger, comment="when it stops waiting"),
+    Column("resolved", Text),
+    Column("claims", Text, comment="what it has of quotas and budgets"),
     PrimaryKeyConstraint("tenant", "id"),
 )
 Index("ix_decisions_newest", decisions.c.tenant, decisions.c.at, decisions.c.id)
 Index("ix_decisions_by_agent", decisions.c.tenant, decisions.c.agent_id, decisions.c.at, decisions.c.id)
+
+Index(
+    "ix_decisions_due", decisions.c.due_at, sqlite_where=decisions.c.due_at.is_not(None), postgresql_where=decisions.c.due_at.is_not(None)
+)
 
 circuits = Table(
     "circuits",
@@ -130,6 +137,55 @@ Index("ix_events_subject", events.c.tenant, events.c.subject, events.c.id)
 
 CHAIN_COLUMNS = frozenset({"chain", "position", "previous_hash", "hash"})
 """The columns of an event that make the record tamper-evident."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("subject", KEY, nullable=False),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "subject"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("meter", KEY, nullable=False),
+    Column("subject", KEY, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("amount", String, nullable=False, comment="billionths, as decimal text: it may exceed 64 bits"),
+    PrimaryKeyConstraint("tenant", "meter", "subject", "at", "seq"),
+    sqlite_with_rowid=False,
+)
+
+postures = Table(
+    "postures",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("agent_id", KEY, nullable=False),
+    Column("posture", String, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "agent_id"),
+)
+
+tripwire_hits = Table(
+    "tripwire_hits",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("tripwire", KEY, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decision_id", KEY, nullable=False),
+    Column("agent_id", KEY, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("trust_impact", Boolean, nullable=False),
+    PrimaryKeyConstraint("tenant", "tripwire", "at", "decision_id"),
+    sqlite_with_rowid=False,
+)
+Index("ix_tripwire_hits_by_agent", tripwire_hits.c.tenant, tripwire_hits.c.agent_id, tripwire_hits.c.at)
 
 tokens = Table(
     "tokens",

@@ -13,6 +13,7 @@ from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.tokens import TokenInfo
 from cstp_server.storage import tables
+from cstp_server.storage.engine import generation_of
 from cstp_server.storage.events import event_rows
 
 TOKENS_VERSION = "tokens"
@@ -20,6 +21,7 @@ TOKENS_VERSION = "tokens"
 CLI_ACTOR = "cli"
 _FRESH_SECONDS = 0.02
 _MOST_CACHED = 10_000
+_MOST_CHANGES = 1 << 40
 
 
 class Threads(Protocol):
@@ -44,7 +46,7 @@ class Tokens:
         self._version = -1
         self._checked_at = float("-inf")
         self._checking: asyncio.Task[None] | None = None
-        self._any: bool | None = None
+        self._any = False
 
     async def caller_of(self, digest: bytes) -> Caller | None:
         """Who holds the token of that digest; none when it is unknown, revoked or expired."""
@@ -67,8 +69,6 @@ class Tokens:
         """Whether any token was ever configured: to have revoked all of them does not open the door."""
         if self._clock.monotonic() - self._checked_at >= _FRESH_SECONDS:
             await self._refresh()
-        if self._any is None:
-            self._any = await self._threads.read(any_tokens)
         return self._any
 
     def is_valid_at(self, caller: Caller, version: int, connection: Connection) -> bool:
@@ -92,7 +92,8 @@ class Tokens:
         version = await self._threads.read(tokens_version)
         if version != self._version:
             self._known.clear()
-            self._any = None
+            # once closed, the door stays closed, even if another file takes the store's place
+            self._any = self._any or await self._threads.read(any_tokens)
             self._version = version
         self._checked_at = started
 
@@ -100,7 +101,12 @@ class Tokens:
 def tokens_version(connection: Connection) -> int:
     """The counter that every change of tokens counts up."""
     version: int = connection.execute(select(tables.versions.c.value).where(tables.versions.c.name == TOKENS_VERSION)).scalar_one()
-    return version
+    return stamped(version, connection)
+
+
+def stamped(version: int, connection: Connection) -> int:
+    """The version of the tokens, unlike any of another file that was in this one's place before."""
+    return generation_of(connection) * _MOST_CHANGES + version
 
 
 def any_tokens(connection: Connection) -> bool:

@@ -21,10 +21,13 @@ from cstp_server.services.ports import UseCase
 from cstp_server.storage import tables
 from cstp_server.storage.batch import Batch, Faulted
 from cstp_server.storage.calls import Calls, Job, Limits
-from cstp_server.storage.engine import DATABASE_TIME, current_time, is_sqlite
+from cstp_server.storage.database_file import FileLost, FileReplaced
+from cstp_server.storage.engine import DATABASE_TIME, current_time, is_sqlite, verify_file
 from cstp_server.storage.loading import CircuitCache, Loader
-from cstp_server.storage.tokens import TOKENS_VERSION, Tokens
-from cstp_server.storage.writing import Writer
+from cstp_server.storage.outage import Outage, Side
+from cstp_server.storage.tokens import TOKENS_VERSION, Tokens, stamped
+from cstp_server.storage.trouble import is_spoiled
+from cstp_server.storage.writing import Pending, Writer
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -55,6 +58,7 @@ class BatchTransactor:
         tokens: Tokens,
         gauges: Gauges,
         limits: Limits,
+        outage: Outage,
     ) -> None:
         self._engine = engine
         self._policy = policy
@@ -62,7 +66,8 @@ class BatchTransactor:
         self._tokens = tokens
         self._gauges = gauges
         self._limits = limits
-        self._calls = Calls(clock, limits)
+        self._outage = outage
+        self._calls = Calls(clock, limits, gauges.queued)
         self._ids = RisingIds(clock)
         self._thread = threading.Thread(target=self._work, name="transactor", daemon=True)
         self._connection: Connection | None = None
@@ -70,7 +75,6 @@ class BatchTransactor:
         self._known_settings: set[str] = set()
         self._last_now = 0
         self._committing = False
-        self._available = True
         self._versions: Mapping[str, int] = {}
         self._data_version: int | None = None
         self.on_versions: Callable[[Mapping[str, int]], None] = lambda _versions: None
@@ -102,7 +106,6 @@ class BatchTransactor:
                     self._carry_out(batch)
                     self._calls.answer(batch)
                     self._gauges.committed(len(batch))
-            self._gauges.queued(self._calls.waiting)
         self._disconnect()
 
     def _carry_out(self, jobs: list[Job]) -> None:
@@ -130,7 +133,7 @@ class BatchTransactor:
                 fault.job.result = fault.cause
                 jobs = [job for job in jobs if job is not fault.job]
             except SQLAlchemyError as error:
-                self._disconnect()
+                self._recover_from(error)
                 if not self._may_retry(error):
                     self._give_up(jobs, error)
                     return
@@ -145,7 +148,7 @@ class BatchTransactor:
         """
         if self._committing:
             return False
-        if isinstance(error, IntegrityError):
+        if isinstance(error, IntegrityError | FileReplaced):
             return True
         return isinstance(error, DBAPIError) and (error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _RETRIED_STATES)
 
@@ -153,15 +156,9 @@ class BatchTransactor:
         if len(jobs) > 1 and isinstance(error, DataError):
             self._one_by_one(jobs)
             return
-        self._note_trouble(error)
+        self._outage.failed(Side.WRITING, error)
         for job in jobs:
             job.result = StoreUnavailable()
-
-    def _note_trouble(self, error: SQLAlchemyError) -> None:
-        """One line when the store fails and one when it is back: an outage must not fill the log besides."""
-        if self._available:
-            _log.error("store_unavailable", exc_info=error)
-        self._available = False
 
     def _one_by_one(self, jobs: list[Job]) -> None:
         if len(jobs) == 1:
@@ -171,9 +168,9 @@ class BatchTransactor:
             self._attempt([job])
 
     def _transact(self, jobs: Sequence[Job]) -> None:
+        self._committing = False
         connection = self._connected()
         results: list[Any] = []
-        self._committing = False
         with connection.begin():
             started = self._clock.monotonic()
             versions, now = self._begin(connection)
@@ -184,14 +181,15 @@ class BatchTransactor:
             batch = Batch(self._policy(), loader, writer, self._tokens, versions[TOKENS_VERSION])
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them
-            now = max(current_time(connection, self._clock), now) if loader.loaded.locked else now
+            now = max(current_time(connection, self._clock), now) if loader.loaded.locked or loader.loaded.owned else now
             loader.load_pasts([(job.use_case.tenant, job.needs) for job in jobs], now)
             results.extend(batch.decide(job, now) for job in jobs)
+            is_proof = self._outage.is_on(Side.WRITING) and writer.pending != Pending()
             writer.flush()
             self._committing = True
-        if not self._available:
-            _log.warning("store_available_again")
-            self._available = True
+        verify_file(connection)  # what was committed to a file that nobody will find again is not on record
+        if is_proof:
+            self._outage.worked(Side.WRITING)
         self.on_committed(writer.written)
         self._last_now = max(self._last_now, now)
         self._remember(loader, writer)
@@ -203,7 +201,8 @@ class BatchTransactor:
         if is_sqlite(connection):
             self._forget_if_changed(connection)
             if not self._versions:
-                self._versions = {row.name: row.value for row in connection.execute(_VERSIONS)}
+                versions = {row.name: row.value for row in connection.execute(_VERSIONS)}
+                self._versions = versions | {TOKENS_VERSION: stamped(versions[TOKENS_VERSION], connection)}
             now = self._clock.now()
         else:
             rows = connection.execute(_VERSIONS_AND_TIME).all()
@@ -218,14 +217,15 @@ class BatchTransactor:
             self._data_version = data_version
 
     def _forget(self) -> None:
-        self._cache.current.clear()
+        self._cache.forget()
         self._versions = {}
         self._data_version = None
 
     def _remember(self, loader: Loader, writer: Writer) -> None:
         """What this transaction read and wrote is what is in the store, as long as no other connection changes the file."""
         if self._data_version is not None:
-            self._cache.keep({**loader.loaded.circuits, **writer.circuits})
+            loaded = loader.loaded
+            self._cache.keep(loaded.circuits, loaded.usage, loaded.postures)
         if writer.bumped:
             self._versions = {}
         self._known_settings |= writer.new_settings
@@ -235,9 +235,19 @@ class BatchTransactor:
             self._connection = self._engine.connect()
         return self._connection
 
+    def _recover_from(self, error: SQLAlchemyError) -> None:
+        """Begin anew on another connection; but keep the one to a file that is not there: it may come back, and must not be emptied."""
+        if isinstance(error, FileLost) and not isinstance(error, FileReplaced):
+            self._forget()
+            return
+        if self._connection is not None and is_spoiled(error):
+            self._connection.invalidate()
+        self._disconnect()
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._forget()
+        self._known_settings.clear()
         if connection is not None:
             try:
                 connection.close()

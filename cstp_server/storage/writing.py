@@ -1,9 +1,10 @@
 """The changes of a batch, written with one bulk statement a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, update
+from sqlalchemy import Connection, Insert, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.clock import RisingIds
@@ -11,15 +12,20 @@ from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.events import Event
+from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.usage import Usage
 from cstp_server.policy.settings_codec import circuit_settings_to_json
-from cstp_server.services.ports import Decided
+from cstp_server.services.ports import Decided, UsageChange
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_row, entry_row
 from cstp_server.storage.decisions import decision_row
 from cstp_server.storage.engine import is_sqlite
 from cstp_server.storage.events import event_rows
-from cstp_server.storage.inserting import BulkInsert
+from cstp_server.storage.hits import hit_row
+from cstp_server.storage.inserting import BulkInsert, BulkUpsert
 from cstp_server.storage.loading import Key, Loaded
+from cstp_server.storage.postures import lock_postures, posture_row
+from cstp_server.storage.usage import RollingWindows, claim_row, usage_row
 
 
 @dataclass(slots=True)
@@ -41,6 +47,11 @@ class Pending:
     amended: list[Amended] = field(default_factory=list)
     settings: dict[str, CircuitSettings] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    usage: dict[Key, Usage] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    changed_claims: list[dict[str, Any]] = field(default_factory=list)
+    postures: dict[Key, AgentPosture] = field(default_factory=dict)
+    hits: list[dict[str, Any]] = field(default_factory=list)
     bumps: set[str] = field(default_factory=set)
 
 
@@ -79,6 +90,12 @@ class Writer:
             if changed.amended is not None:
                 pending.amended.append(Amended(key, changed.amended))
                 rewritten = True
+        if decided.usage:
+            self._take_usage(tenant, decided.usage)
+        for posture in decided.postures:
+            key = (tenant, posture.agent_id)
+            loaded.postures[key] = pending.postures[key] = posture
+        pending.hits.extend([hit_row(tenant, hit) for hit in decided.hits])
         pending.events.extend(decided.events)
         pending.bumps.update(decided.bumps)
         return rewritten
@@ -88,6 +105,8 @@ class Writer:
         pending, self.pending = self.pending, Pending()
         self._write_decisions(pending)
         self._write_circuits(pending)
+        self._write_usage(pending)
+        self._write_agents(pending)
         if pending.events:
             _NEW_EVENTS.execute(self._connection, event_rows(pending.events, self._ids.new("evt")))
             self.written.extend(pending.events)
@@ -96,6 +115,14 @@ class Writer:
             self._connection.execute(
                 update(tables.versions).where(tables.versions.c.name == name).values(value=tables.versions.c.value + 1)
             )
+
+    def _take_usage(self, tenant: str, changes: Sequence[UsageChange]) -> None:
+        loaded, pending = self._loaded, self.pending
+        for change in changes:
+            key = (tenant, change.usage.subject)
+            loaded.usage[key] = pending.usage[key] = change.usage
+            pending.claims.extend([claim_row(tenant, claim) for claim in change.made if claim.seq])
+            pending.changed_claims.extend([claim_row(tenant, claim) for claim in change.changed if claim.seq])
 
     def _change_decision(self, key: Key, decision: Decision) -> None:
         self._loaded.decisions[key] = decision
@@ -130,6 +157,45 @@ class Writer:
                 [circuit_row(tenant, circuit) for (tenant, _), circuit in sorted(pending.circuits.items(), key=_key)],
             )
 
+    def _write_usage(self, pending: Pending) -> None:
+        """Usage with its claims in rolling windows; what has left them goes."""
+        loaded = self._loaded
+        for sweep in loaded.sweeps:
+            RollingWindows(self._connection).delete(sweep)
+        changed = sorted({**loaded.aged, **pending.usage}.items(), key=_key)
+        loaded.sweeps, loaded.aged = [], {}
+        rows = [usage_row(tenant, usage) for (tenant, _), usage in changed if usage.tallies]
+        spent = [{"key_tenant": tenant, "key_subject": subject} for (tenant, subject), usage in changed if not usage.tallies]
+        if rows:
+            _REPLACE_USAGE.execute(self._connection, rows)
+        if spent:
+            self._connection.execute(_DROP_USAGE, spent)
+        if pending.claims:
+            _NEW_CLAIMS.execute(self._connection, pending.claims)
+        if pending.changed_claims:
+            self._change_claims(pending.changed_claims)
+
+    def _change_claims(self, rows: Sequence[dict[str, Any]]) -> None:
+        """A claim that was given back is no row any more, so that what is asked for and given back again costs nobody anything."""
+        back = [{f"key_{name}": row[name] for name in _CLAIM_KEY} for row in rows if row["amount"] == "0"]
+        kept = [row for row in rows if row["amount"] != "0"]
+        if back:
+            self._connection.execute(_DROP_CLAIM, back)
+        if kept:
+            _REPLACE_CLAIMS.execute(self._connection, kept)
+
+    def _write_agents(self, pending: Pending) -> None:
+        if pending.postures:
+            lock_postures(self._connection, pending.postures.keys() - self._loaded.owned)
+            statement = self._upsert(tables.postures)
+            replaced = statement.on_conflict_do_update(
+                index_elements=["tenant", "agent_id"], set_={name: statement.excluded[name] for name in ("posture", "since", "data")}
+            )
+            rows = [posture_row(tenant, posture) for (tenant, _), posture in sorted(pending.postures.items(), key=_key)]
+            self._connection.execute(replaced, rows)
+        if pending.hits:
+            _NEW_HITS.execute(self._connection, pending.hits)
+
     def _rewrite(self, amended: Amended) -> None:
         """Rewrite a line; snapshots from there on speak of a past that is no longer so."""
         (tenant, scope), entry, log = amended.key, amended.entry, tables.circuit_log
@@ -153,7 +219,14 @@ class Writer:
 _NEW_DECISIONS = BulkInsert(tables.decisions, tables.decisions.c.keys())
 _NEW_EVENTS = BulkInsert(tables.events, [column.name for column in tables.events.c if column.name not in tables.CHAIN_COLUMNS])
 _NEW_ENTRIES = BulkInsert(tables.circuit_log, tables.circuit_log.c.keys())
-_CHANGED = ("status", "outcome", "reviewed")
+_NEW_CLAIMS = BulkInsert(tables.claims, tables.claims.c.keys())
+_NEW_HITS = BulkInsert(tables.tripwire_hits, tables.tripwire_hits.c.keys())
+_REPLACE_USAGE = BulkUpsert(tables.usage, ("tenant", "subject"), ("data",))
+_CLAIM_KEY = ("tenant", "meter", "subject", "at", "seq")
+_DROP_CLAIM = delete(tables.claims).where(*[tables.claims.c[name] == bindparam(f"key_{name}") for name in _CLAIM_KEY])
+_REPLACE_CLAIMS = BulkUpsert(tables.claims, _CLAIM_KEY, ("amount",))
+_DROP_USAGE = delete(tables.usage).where(*[tables.usage.c[name] == bindparam(f"key_{name}") for name in ("tenant", "subject")])
+_CHANGED = ("status", "outcome", "reviewed", "due_at", "resolved", "claims")
 _CHANGE_DECISION = (
     update(tables.decisions)
     .where(tables.decisions.c.tenant == bindparam("key_tenant"), tables.decisions.c.id == bindparam("key_id"))
@@ -166,5 +239,5 @@ def _changed_row(decision: Decision) -> dict[str, Any]:
     return {"key_tenant": decision.tenant, "key_id": decision.id} | {f"new_{name}": row[name] for name in _CHANGED}
 
 
-def _key(item: tuple[Key, Circuit]) -> Key:
+def _key(item: tuple[Key, object]) -> Key:
     return item[0]

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from tests.client.scripted_server import ScriptedServer, blocked
+from tests.client.scripted_server import ScriptedServer, blocked, decision
 from tests.conftest import ROOT
 
 
@@ -32,6 +33,17 @@ def test_nobody_there_as_a_process() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("command", "code"), [("decisions", 0), ("decisions --json", 0), ("check Deploy --json", 3)])
+def test_who_reads_no_more_is_told_no_more(scripted: ScriptedServer, command: str, code: int) -> None:
+    """`cstp … | head -1` ends quietly, with the exit code that it would have had."""
+    scripted.usual["cstp.checkGuardrails"] = blocked
+    scripted.usual["cstp.listDecisions"] = lambda params: {"decisions": [decision(f"dec_{n}") for n in range(50)], "nextCursor": None}
+    script = f"{shlex.quote(sys.executable)} -m cstp_server {command} | true; echo ${{PIPESTATUS[0]}}"
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(ROOT), "CSTP_URL": scripted.url}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{code}\n", "")
+
+
 def test_a_usage_error_as_a_process() -> None:
     """Exit 2, on standard error."""
     done = _cstp("review", "dec_1")
@@ -39,7 +51,11 @@ def test_a_usage_error_as_a_process() -> None:
     assert "OUTCOME" in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["tokens", "create"], ["policy", "check"], ["db", "current"], ["decisions"]])
+COMMANDS = ["", "check", "tokens create", "policy check", "db current", "decisions", "approve", "await"]
+COMMANDS += [f"posture {command}" for command in ("show", "set", "block", "history")]
+
+
+@pytest.mark.parametrize("command", [name.split() for name in COMMANDS])
 def test_help_has_examples(command: list[str]) -> None:
     """Every command shows how it is used."""
     done = _cstp(*command, "--help")
@@ -52,7 +68,7 @@ def test_help_has_examples(command: list[str]) -> None:
 def test_help_lists_the_exit_codes() -> None:
     """Scripts find there what they may rely on."""
     text = " ".join(_cstp("--help").stdout.split())
-    assert "3 a check that was not allowed, 4 server not reachable" in text
+    assert "3 a check, a decision or a posture that was not allowed, 4 server not reachable, 5 no token or a bad one" in text
 
 
 _LOADED = """

@@ -66,6 +66,7 @@ class ScriptedServer:
         self.usual: dict[str, Callable[[Message], Any]] = {}
         self.calls: list[Message] = []
         self.headers: list[Mapping[str, str]] = []
+        self._called = threading.Condition()
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self._thread: threading.Thread | None = None
@@ -86,6 +87,11 @@ class ScriptedServer:
     def params(self, method: str) -> list[Message]:
         """The params of every call of a method, in order."""
         return [call["params"] for call in self.calls if call["method"] == method]
+
+    def await_calls(self, count: int) -> None:
+        """Wait until so many calls have come in."""
+        with self._called:
+            assert self._called.wait_for(lambda: len(self.calls) >= count, 30)
 
     def start(self) -> None:
         """Begin to listen; a second time does nothing."""
@@ -111,8 +117,10 @@ class ScriptedServer:
 
     async def _answer(self, request: Request) -> Response:
         call: Message = json.loads(await request.body())
-        self.calls.append(call)
-        self.headers.append(dict(request.headers))
+        with self._called:
+            self.calls.append(call)
+            self.headers.append(dict(request.headers))
+            self._called.notify_all()
         reply: Reply = self.script.popleft() if self.script else Result(self.usual[call["method"]](call["params"]))
         return await self._respond(reply, call["id"])
 
@@ -183,6 +191,48 @@ def blocked(params: Message) -> Message:
         "intervention": "block",
         "violations": [OPEN_CIRCUIT],
         "remedies": [{"change": "wait", "until": "2026-02-11T13:30:00Z"}],
+    }
+
+
+TRIPPED: Message = {
+    "guardrail": "max_refund",
+    "guardrailId": "max_refund",
+    "type": "tripwire",
+    "severity": "block",
+    "action": "block",
+    "tripwireSeverity": "standard",
+    "message": "Tripwire triggered: amount exceeds max_refund of 500",
+}
+
+
+def waits(params: Message) -> Message:
+    """An answer that says no, and asks for an approval."""
+    return allowed(params) | {
+        "allowed": False,
+        "intervention": "block",
+        "violations": [TRIPPED],
+        "pending": {"kind": "approval", "until": "2026-02-11T14:00:00Z"},
+        "remedies": [{"change": "approval"}],
+    }
+
+
+def awaited(id: str, status: str = "pending", **fields: Any) -> Message:
+    """How a decision stands as the server tells whom it keeps waiting."""
+    still = {"pending": {"kind": "approval", "until": "2026-02-11T14:00:00Z"}} if status == "pending" else {}
+    return {"id": id, "status": status, "allowed": status in ("allowed", "approved")} | still | fields
+
+
+def resolved(params: Message) -> Message:
+    """The usual answer to a resolution: so it is."""
+    status = {"approve": "approved", "confirm": "approved", "deny": "denied", "cancel": "cancelled"}[params["resolution"]]
+    return {
+        "id": params["id"],
+        "resolution": params["resolution"],
+        "status": status,
+        "allowed": status == "approved",
+        "resolvedBy": "olivia",
+        "resolvedAt": "2026-02-11T13:05:00Z",
+        "violations": [],
     }
 
 

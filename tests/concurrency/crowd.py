@@ -21,6 +21,16 @@ circuit_breakers:
   - scope: "category:counting"
     failure_threshold: 100000
     on_success: none
+guardrails:
+  - {id: ask-first, when: action.context.ask == true, action: escalate, message: ask first}
+agents:
+  spender: {acl_tier: 3}  # nobody lets it past a limit
+tripwires:
+  - {name: hundred, quota: {count: true, window: hour, max: 100}, applies_to: {categories: [counted]}}
+  - {name: purse, quota: {sum: action.parameters.amount, window: total, max: 100}, applies_to: {categories: [paid]}}
+  - {name: crossing-users, quota: {count: true, per: user, window: hour, max: 100000}, applies_to: {tags: [crossing]}}
+  - {name: crossing-categories, quota: {count: true, per: category, window: day, max: 100000}, applies_to: {tags: [crossing]}}
+  - {name: crossing-all, quota: {sum: action.parameters.amount, per: global, window: minute, max: 100000}, applies_to: {tags: [crossing]}}
 """
 TOOLING = "category:tooling"
 COUNTING = "category:counting"
@@ -43,8 +53,8 @@ NOTHING = Told(0)
 Call = tuple[str, dict[str, Any]]
 
 
-def check(id: str, category: str = "counting", **action: Any) -> Call:
-    params = {"action": {"description": "an action", "category": category, **action}, "agent": {"id": "bot"}, "decisionId": id}
+def check(id: str, category: str = "counting", agent: str = "bot", **action: Any) -> Call:
+    params = {"action": {"description": "an action", "category": category, **action}, "agent": {"id": agent}, "decisionId": id}
     return "cstp.checkGuardrails", params
 
 

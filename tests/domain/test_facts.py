@@ -58,5 +58,5 @@ def test_context_fields_do_not_override_stakes_category_or_identity() -> None:
     lies = {"stakes": "low", "category": "harmless", "action": {"stakes": "low"}, "agent": {"id": "somebody-else"}, "posture": "autonomous"}
     data = subject_of(Facts("x", "bot", category="billing", stakes=Stakes.CRITICAL, context=lies, parameters=lies), posture="assisted").data
     assert (data["action"]["stakes"], data["action"]["category"]) == ("critical", "billing")
-    assert (data["agent"], data["posture"]) == ({"id": "bot"}, "assisted")
+    assert (data["agent"], data["posture"]) == ({"id": "bot", "acl_tier": 2}, "assisted")
     assert data["action"]["context"] == lies

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cstp_server.domain.circuit_findings import circuit_finding, circuit_id, duration_text
 from cstp_server.domain.circuit_settings import MICRO, Effect
 from cstp_server.domain.circuit_state import Circuit, State
-from cstp_server.domain.findings import CLEAN, Finding, GuardType, Intervention, Mode, judge
+from cstp_server.domain.findings import CLEAN, Finding, GuardType, Intervention, Mode, Remedy, judge
 from tests.domain.machine import Machine, settings
 
 ORDER = ["allow", "warn", "delay", "confirm", "escalate", "block", "halt"]
@@ -74,7 +74,8 @@ def test_an_open_circuit_says_what_the_contract_says() -> None:
     assert detail is not None
     assert (detail.scope, detail.state, detail.failure_rate) == ("category:tooling", "open", 1.0)
     assert detail.recent_failures == ("dec_5", "dec_4", "dec_3", "dec_2", "dec_1")
-    assert detail.reset_at == detail.free_at == machine.circuit.reset_at
+    assert detail.reset_at == machine.circuit.reset_at
+    assert finding.changes == (Remedy("wait", until=machine.circuit.reset_at),)
 
 
 def test_the_message_counts_failures_among_the_reviewed_decisions_of_the_window() -> None:
@@ -105,7 +106,7 @@ def test_a_forced_circuit_says_who_forced_it_and_why() -> None:
     assert finding.message == "Circuit breaker OPEN: forced open by ops: incident. It stays open until it is reset."
     assert finding.suggestion == "ask an operator to reset the circuit"
     assert finding.circuit is not None
-    assert (finding.circuit.reset_at, finding.circuit.free_at) == (None, None)
+    assert (finding.circuit.reset_at, finding.changes) == (None, ())
 
 
 def test_a_half_open_circuit_without_a_free_probe_says_when_one_will_be() -> None:
@@ -118,8 +119,7 @@ def test_a_half_open_circuit_without_a_free_probe_says_when_one_will_be() -> Non
     assert finding.message == (
         "Circuit breaker HALF_OPEN: the one probe is waiting for review of tooling decisions. Next slot in 1m at the latest."
     )
-    assert finding.circuit is not None
-    assert finding.circuit.free_at == machine.now + 60_000
+    assert finding.changes == (Remedy("wait", until=machine.now + 60_000),)
 
 
 def test_a_closed_circuit_says_nothing() -> None:

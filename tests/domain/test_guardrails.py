@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from cstp_server.domain.decisions import Remedy
 from cstp_server.domain.expressions import EvaluationFailed, Subject, subject_of
 from cstp_server.domain.facts import Facts
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Verdict
+from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Remedy, Verdict
 from cstp_server.domain.guardrails import Guardrail
 from cstp_server.domain.remedies import find_remedies
 
@@ -77,8 +76,9 @@ def test_a_rule_that_allows_finds_nothing() -> None:
 
 
 def violation(*requires: str, free_at: int | None = None, circuit: bool = False) -> Finding:
-    detail = CircuitDetail("global", "open", 1.0, (), free_at, free_at) if circuit else None
-    return Finding("r", GuardType.GUARDRAIL, Intervention.BLOCK, "no", requires=requires, circuit=detail)
+    detail = CircuitDetail("global", "open", 1.0, (), free_at) if circuit else None
+    changes = (Remedy("wait", until=free_at),) if free_at is not None else ()
+    return Finding("r", GuardType.GUARDRAIL, Intervention.BLOCK, "no", requires=requires, circuit=detail, changes=changes)
 
 
 def remedies(*violations: Finding, enough: Any = lambda _remedy: True) -> tuple[Remedy, ...]:

@@ -69,7 +69,7 @@ def test_the_wheel_carries_all_of_the_package_and_nothing_else(wheel: Path) -> N
 
 
 def test_the_service_starts_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    """`cstp serve` where there is nothing makes its database, serves with an empty policy, says so, and ends well."""
+    """`cstp serve` where there is nothing makes its database, serves with the built-in rules alone, says so, and ends well."""
     with RunningServer(tmp_path / "empty", program=installed / "cstp") as server:
         health = server.http.get("/health").json()
         checked = server.call("cstp.checkGuardrails", {"action": {"description": "try it"}})
@@ -79,7 +79,7 @@ def test_the_service_starts_in_an_empty_folder(installed: Path, tmp_path: Path) 
     assert health["version"] == __version__
     assert ready == 200
     assert checked["allowed"] is True
-    assert checked["evaluated"] == 0
+    assert checked["evaluated"] > 0
     assert "config" in logs
     assert list((tmp_path / "empty" / "data").iterdir())
 

@@ -27,8 +27,8 @@ CASES = {
     ),
     "typo in a section": ("circuit_breaker: []\n", "policy.yaml:1: unknown section `circuit_breaker`, did you mean `circuit_breakers`?"),
     "a section of a later version": (
-        "time_zone: UTC\ntripwires: {}\n",
-        "policy.yaml:2: this version does not know the section `tripwires`, and would not enforce what it says: remove it",
+        "time_zone: UTC\ntrust: {}\n",
+        "policy.yaml:2: this version does not know the section `trust`, and would not enforce what it says: remove it",
     ),
     "no scope": ("circuit_breakers:\n  - id: a\n", "policy.yaml:2: `circuit_breakers[0]` lacks the key `scope`"),
     "no id": ("guardrails:\n  - when: 'true'\n", "policy.yaml:2: `guardrails[0]` lacks the key `id`"),
@@ -110,10 +110,6 @@ CASES = {
         CIRCUIT + "    notify: yes\n",
         "policy.yaml:3: `circuit_breakers[0].notify` must be `true` or `false`, not `yes`",
     ),
-    "a posture": (
-        CIRCUIT + "    on_open: {downgrade_to: human_decides}\n",
-        "policy.yaml:3: `circuit_breakers[0].on_open.downgrade_to` must be `none`, not `human_decides`: this version has no postures yet",
-    ),
     "a bad id": (
         CIRCUIT + "    id: a b\n",
         "policy.yaml:3: `circuit_breakers[0].id`: `a b` is no id: use at most 128 letters, digits and `. _ : - * @ /`, "
@@ -171,7 +167,7 @@ CASES = {
     ),
     "a flat condition without a value": (
         RULE + "    condition_x:\n",
-        "policy.yaml:3: `guardrails[0].condition_x`: must be a text, a number, `true` or `false`, or a list of those",
+        "policy.yaml:3: `guardrails[0].condition_x` must be a text, a number, `true` or `false`, or a list of those",
     ),
     "confidence as a text": (
         RULE + "    condition_confidence: high\n",

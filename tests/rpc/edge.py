@@ -9,13 +9,14 @@ import orjson
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from cstp_server.guardians import InstalledGuardians
 from cstp_server.metrics import Metrics
 from cstp_server.rpc.context import Services
 from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
-from tests.rpc.memory import Memory, MemoryPolicy, MemoryReadiness, MemoryTokens, SetClock
+from tests.rpc.memory import Memory, MemoryPolicy, MemoryReadiness, MemoryTokens, MemoryWaiting, SetClock
 
 JSON = {"content-type": "application/json"}
 
@@ -33,6 +34,8 @@ class Edge:
         services = Services(
             transactor=self.store,
             reader=self.store,
+            waiting=MemoryWaiting(self.store),
+            guardians=InstalledGuardians(()),
             policy_source=self.policy,
             authenticator=self.tokens,
             readiness=self.readiness,

@@ -1,7 +1,9 @@
 """The ports that the edge stands on, in memory: the real use cases run on them, on state that a test can look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TypeVar
 
 from cstp_server.domain.callers import Caller, Role, effective_roles
@@ -10,17 +12,22 @@ from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind
 from cstp_server.domain.circuits import advance
 from cstp_server.domain.decisions import Decision
-from cstp_server.domain.events import Event
-from cstp_server.domain.findings import Intervention
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.findings import Intervention, Mode
 from cstp_server.domain.guardrails import Guardrail
+from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.refusals import Refusal
-from cstp_server.policy.compiled import CircuitPolicies, Policy
-from cstp_server.services.ports import CircuitLog, CircuitRow, Decided, DecisionQuery, Reloaded, UseCase
+from cstp_server.domain.tripwires import Hit
+from cstp_server.domain.trust_scores import Record
+from cstp_server.domain.usage import Claim, Tally, Usage
+from cstp_server.policy.compiled import CircuitPolicies, Policy, SelfReported
+from cstp_server.services.ports import CircuitLog, CircuitRow, Decided, DecisionQuery, Expected, HitCount, Reloaded, UseCase
 from cstp_server.services.tokens import digest_of
 
 T = TypeVar("T")
 
 START = 1_770_815_280_125
+_MOVES = (EventType.POSTURE_UPGRADED, EventType.POSTURE_DOWNGRADED, EventType.POSTURE_MAINTAINED, EventType.POSTURE_REFUSED)
 POLICY = Policy(
     version="sha256:test",
     circuits=CircuitPolicies(
@@ -50,6 +57,11 @@ class SetClock:
         """Seconds since some moment."""
         return self.elapsed
 
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass."""
+        self.elapsed += seconds
+        self.at += round(seconds * 1000)
+
 
 @dataclass(slots=True)
 class Memory:
@@ -60,6 +72,12 @@ class Memory:
     stored: dict[tuple[str, str], Decision] = field(default_factory=dict)
     circuits_of: dict[tuple[str, str], Circuit] = field(default_factory=dict)
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    usage_of: dict[tuple[str, str], Usage] = field(default_factory=dict)
+    claims: dict[tuple[str, str, str, int], Claim] = field(default_factory=dict)
+    """The claims in rolling windows, by tenant, subject, meter and number."""
+    postures: dict[tuple[str, str], AgentPosture] = field(default_factory=dict)
+    records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    tripped: list[tuple[str, Hit]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     ran: int = 0
     fault: Exception | None = None
@@ -83,6 +101,13 @@ class Memory:
             self.circuits_of[tenant, changed.circuit.scope] = changed.circuit
             if changed.entry is not None:
                 self.entries.setdefault((tenant, changed.circuit.scope), []).append(changed.entry)
+        for change in decided.usage:
+            subject = change.usage.subject
+            self.usage_of[tenant, subject] = change.usage
+            for claim in (*change.made, *change.changed):
+                self.claims[tenant, subject, claim.meter, claim.seq] = claim
+        self.postures.update({(tenant, posture.agent_id): posture for posture in decided.postures})
+        self.tripped.extend((tenant, hit) for hit in decided.hits)
         self.events.extend(decided.events)
 
     async def decision(self, tenant: str, id: str) -> Decision | None:
@@ -105,6 +130,29 @@ class Memory:
         scopes = sorted(scope for owner, scope in self.circuits_of if owner == tenant and scope.startswith(prefix or ""))
         covered = ((scope, policy.circuits.covering_text(scope)) for scope in scopes if after is None or scope > after)
         return [await self.circuit(tenant, scope, settings) for scope, settings in covered if settings is not None][:limit]
+
+    async def hits(self, tenant: str, *, since: int | None, agent: str | None) -> Sequence[HitCount]:
+        """How often agents ran into tripwires."""
+        found = [
+            hit
+            for owner, hit in self.tripped
+            if owner == tenant and (since is None or hit.at >= since) and (agent is None or hit.agent_id == agent)
+        ]
+        found.sort(key=_of_whom)
+        return [_count(list(hits)) for _, hits in groupby(found, key=_of_whom)]
+
+    async def posture(self, tenant: str, agent_id: str) -> AgentPosture | None:
+        """The posture of an agent, if it was ever moved."""
+        return self.postures.get((tenant, agent_id))
+
+    async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
+        """The attempts to move an agent, newest first."""
+        found = [event for event in self.events if event.tenant == tenant and event.subject == agent_id and event.type in _MOVES]
+        return found[::-1][:limit]
+
+    async def record(self, tenant: str, agent_id: str, *, since: int, due_before: int, self_reported: SelfReported) -> Record:
+        """What was said to be known of an agent."""
+        return self.records.get((tenant, agent_id), Record())
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's events, newest first."""
@@ -141,6 +189,56 @@ class MemoryView:
         settings = self.memory.policy.circuits.covering_text(scope)
         known = {settings.key: settings} if settings is not None else {}
         return CircuitLog(Circuit(scope), Past(), self.memory.entries.get((self.tenant, scope), []), known)
+
+    def usage(self, subject: str) -> Usage:
+        """What the subject has used, counted anew from its claims."""
+        usage = self.memory.usage_of.get((self.tenant, subject), Usage(subject))
+        return Usage(subject, {meter: self._as_of_now(subject, meter, tally) for meter, tally in usage.tallies.items()})
+
+    def _as_of_now(self, subject: str, meter: str, tally: Tally) -> Tally:
+        window = tally.span.rolling_ms
+        if window is None:
+            return tally
+        began = self.memory.clock.now() - window
+        of_meter = (claim for key, claim in self.memory.claims.items() if key[:3] == (self.tenant, subject, meter))
+        within = [claim for claim in of_meter if claim.at > began]
+        if not within:
+            return tally._replace(used=0, oldest_at=None, newest_at=None)
+        return tally._replace(used=sum(claim.amount for claim in within), oldest_at=within[0].at, newest_at=within[-1].at)
+
+    def posture(self, agent_id: str) -> AgentPosture | None:
+        """The agent's posture."""
+        return self.memory.postures.get((self.tenant, agent_id))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWaiting:
+    """Waits in the test's time: a wait lasts as long as it was asked for, and the clock is then so much later."""
+
+    memory: Memory
+
+    @contextmanager
+    def expect(self, tenant: str, id: str) -> Iterator[Expected]:
+        """To be told of everything that happens to the decision."""
+        yield MemoryExpected(self.memory, tenant, id)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryExpected:
+    """One decision that somebody waits for."""
+
+    memory: Memory
+    tenant: str
+    id: str
+
+    async def look(self) -> Decision | None:
+        """The decision as it is now."""
+        return await self.memory.decision(self.tenant, self.id)
+
+    async def wait(self, seconds: float) -> bool:
+        """Let that much time pass."""
+        self.memory.clock.pass_seconds(seconds)
+        return True
 
 
 @dataclass(slots=True)
@@ -188,6 +286,16 @@ class MemoryReadiness:
     async def report(self) -> Mapping[str, bool]:
         """What is there."""
         return self.parts
+
+
+def _of_whom(hit: Hit) -> tuple[str, str]:
+    return hit.tripwire, hit.agent_id
+
+
+def _count(hits: list[Hit]) -> HitCount:
+    shadowed = sum(hit.mode is Mode.SHADOW for hit in hits)
+    latest = max(hits, key=lambda hit: hit.at)
+    return HitCount(latest.tripwire, latest.severity, latest.agent_id, len(hits) - shadowed, shadowed, latest.at)
 
 
 def _matches(decision: Decision, query: DecisionQuery) -> bool:

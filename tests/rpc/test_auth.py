@@ -14,6 +14,13 @@ CALLS: dict[str, tuple[Any, str]] = {
     "cstp.checkGuardrails": (check_params(), "agent ops admin"),
     "cstp.recordDecision": ({"decision": "x"}, "agent ops admin"),
     "cstp.reviewDecision": ({"id": "dec_1", "outcome": "success"}, "ci ops admin"),
+    "cstp.awaitDecision": ({"id": "dec_1"}, "agent viewer ops admin"),
+    "cstp.resolveDecision": ({"id": "dec_1", "resolution": "cancel"}, "agent ops admin"),
+    "cstp.getPosture": ({"agentId": "agent"}, "agent viewer ops admin"),
+    "cstp.transitionPosture": ({"agentId": "agent", "toPosture": "blocked", "reason": "x"}, "ops admin"),
+    "cstp.emergencyDowngrade": ({"agentId": "agent", "reason": "x"}, "ops admin"),
+    "cstp.getPostureHistory": ({"agentId": "agent"}, "agent viewer ops admin"),
+    "cstp.getTripwireStats": ({}, "viewer ops admin"),
     "cstp.getDecision": ({"id": "dec_1"}, "agent ci viewer ops admin"),
     "cstp.listDecisions": ({}, "agent ci viewer ops admin"),
     "cstp.getCircuitState": ({"scope": "category:tooling"}, "agent viewer ops admin"),
@@ -142,7 +149,9 @@ def test_an_agent_is_only_itself(edge: Edge) -> None:
     """A token bound to one agent cannot name another; left out, the agent is the token's."""
     edge.tokens.add("bound", "fleet", Role.AGENT, agent="refund-bot")
     response = edge.respond("cstp.checkGuardrails", {**check_params(), "agent": {"id": "other"}}, token="bound")
-    assert (response.status_code, response.json()["error"]["code"], edge.store.stored) == (403, -32001, {})
+    message = "this token speaks for agent `refund-bot` alone, not for `agent.id` `other`"
+    assert (response.status_code, response.json()["error"]) == (403, {"code": -32001, "message": message})
+    assert edge.store.stored == {}
     edge.call("cstp.checkGuardrails", {"action": {"description": "x"}}, token="bound")
     assert [decision.facts.agent_id for decision in edge.store.stored.values()] == ["refund-bot"]
 

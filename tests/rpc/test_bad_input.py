@@ -11,6 +11,12 @@ from tests.rpc.edge import Edge, check_params
 CHECK = "cstp.checkGuardrails"
 REVIEW = "cstp.reviewDecision"
 RECORD = "cstp.recordDecision"
+AWAIT = "cstp.awaitDecision"
+RESOLVE = "cstp.resolveDecision"
+STATS = "cstp.getTripwireStats"
+MOVE = "cstp.transitionPosture"
+HALT = "cstp.emergencyDowngrade"
+MOVES = "cstp.getPostureHistory"
 
 
 def _deep(levels: int) -> Any:
@@ -24,43 +30,50 @@ BAD_PARAMS: list[tuple[str, Any, str, str]] = [
     (CHECK, None, "action", "is required"),
     (CHECK, {}, "action", "is required"),
     (CHECK, [check_params()["action"]], "params", "by name"),
-    (CHECK, {"action": "go"}, "action", "must"),
-    (CHECK, {"action": None}, "action", "must"),
+    (CHECK, {"action": "go"}, "action", "must be an object"),
+    (CHECK, {"action": None}, "action", "must be an object"),
     (CHECK, {"action": {}}, "action.description", "is required"),
     (CHECK, {"action": {"description": None}}, "action.description", "string"),
     (CHECK, check_params(description=""), "action.description", "must not be blank"),
     (CHECK, check_params(description=" \t"), "action.description", "must not be blank"),
-    (CHECK, check_params(description=7), "action.description", "must be a valid string"),
+    (CHECK, check_params(description=7), "action.description", "must be a string"),
     (CHECK, check_params(stakes="huge"), "action.stakes", "`low`, `medium`, `high` or `critical`"),
     (CHECK, check_params(stakes=3), "action.stakes", "`low`"),
-    (CHECK, check_params(confidence="0.9"), "action.confidence", "number"),
-    (CHECK, check_params(confidence=True), "action.confidence", "number"),
-    (CHECK, check_params(confidence=1.01), "action.confidence", "less than or equal to 1"),
-    (CHECK, check_params(confidence=-0.1), "action.confidence", "greater than or equal to 0"),
-    (CHECK, check_params(tags="refund"), "action.tags", "list"),
+    (CHECK, check_params(confidence="0.9"), "action.confidence", "must be a number"),
+    (CHECK, check_params(confidence=True), "action.confidence", "must be a number"),
+    (CHECK, check_params(confidence=1.01), "action.confidence", "at most 1"),
+    (CHECK, check_params(confidence=-0.1), "action.confidence", "at least 0"),
+    (CHECK, check_params(ctq="0.9"), "action.ctq", "number"),
+    (CHECK, check_params(ctq=True), "action.ctq", "number"),
+    (CHECK, check_params(ctq=1.01), "action.ctq", "at most 1"),
+    (CHECK, check_params(ctq=-0.1), "action.ctq", "at least 0"),
+    (CHECK, check_params(tags="refund"), "action.tags", "must be a list"),
     (CHECK, check_params(tags=["a", 1]), "action.tags[1]", "string"),
     (CHECK, check_params(tags=["a", " "]), "action.tags[1]", "must not be blank"),
     (CHECK, check_params(tags=["*"]), "action.tags[0]", "`*`"),
     (CHECK, check_params(tags=[f"t{n}" for n in range(101)]), "action.tags", "at most 100"),
     (CHECK, check_params(category="*"), "action.category", "`*`"),
     (CHECK, check_params(category=""), "action.category", "must not be blank"),
-    (CHECK, check_params(category="c" * 257), "action.category", "at most 256"),
+    (CHECK, check_params(category="c" * 257), "action.category", "at most 256 characters"),
     (CHECK, check_params(type=["refund"]), "action.type", "string"),
-    (CHECK, check_params(parameters=[1]), "action.parameters", "dictionary"),
-    (CHECK, check_params(context="prod"), "action.context", "dictionary"),
+    (CHECK, check_params(parameters=[1]), "action.parameters", "must be an object"),
+    (CHECK, check_params(context="prod"), "action.context", "must be an object"),
     (CHECK, check_params(stake="high"), "action.stake", "did you mean `stakes`"),
     (CHECK, check_params(qqqq=1), "action.qqqq", "is unknown"),
     (CHECK, {**check_params(), "dryrun": True}, "dryrun", "did you mean `dryRun`"),
-    (CHECK, {**check_params(), "dryRun": 1}, "dryRun", "boolean"),
+    (CHECK, {**check_params(), "dryRun": 1}, "dryRun", "must be true or false"),
     (CHECK, {**check_params(), "dryRun": True, "dry_run": True}, "dry_run", "says the same as `dryRun`"),
     (CHECK, {**check_params(), "decisionId": "a b"}, "decisionId", "A-Z a-z 0-9"),
     (CHECK, {**check_params(), "decisionId": ""}, "decisionId", "A-Z a-z 0-9"),
     (CHECK, {**check_params(), "decisionId": "dec\n"}, "decisionId", "A-Z a-z 0-9"),
     (CHECK, {**check_params(), "decisionId": "d" * 129}, "decisionId", "at most 128"),
-    (CHECK, {**check_params(), "agent": "bot"}, "agent", "must"),
+    (CHECK, {**check_params(), "agent": "bot"}, "agent", "must be an object"),
     (CHECK, {**check_params(), "agent": {"id": "*"}}, "agent.id", "`*`"),
     (CHECK, {**check_params(), "agent": {"id": 7}}, "agent.id", "string"),
-    (CHECK, {**check_params(), "agent": {"uid": "x"}}, "agent.uid", "is unknown"),
+    (CHECK, {**check_params(), "agent": {"uid": "x"}}, "agent.uid", "did you mean `id`"),
+    (CHECK, {**check_params(), "agent": {"role": "x"}}, "agent.role", "is unknown: there are `id`, `url`, `name`, `version`"),
+    (CHECK, check_params(desc="x"), "action.desc", "did you mean `description`"),
+    (CHECK, {**check_params(), "user": "bob"}, "user", "must be an object"),
     (CHECK, {**check_params(), "user": {"id": "u", "domain": "a/b"}}, "user.domain", "`/`"),
     (CHECK, check_params(parameters={"amount": 2**64}), "action.parameters.amount", "64 bits"),
     (CHECK, check_params(parameters={"amounts": [1, -(2**63) - 1]}), "action.parameters.amounts[1]", "64 bits"),
@@ -74,26 +87,73 @@ BAD_PARAMS: list[tuple[str, Any, str, str]] = [
     (REVIEW, {"id": "d"}, "outcome", "is required"),
     (REVIEW, {"id": "d", "outcome": "ok"}, "outcome", "`success`, `partial`, `failure` or `abandoned`"),
     (REVIEW, {"id": "d", "outcome": "failure", "severity": "severe"}, "severity", "`low`"),
-    (REVIEW, {"id": "d", "outcome": "failure", "actualCost": -1}, "actualCost", "greater"),
+    (REVIEW, {"id": "d", "outcome": "failure", "actualCost": -1}, "actualCost", "must be at least 0"),
     (REVIEW, {"id": "d", "outcome": "failure", "actualCost": "1"}, "actualCost", "number"),
     (REVIEW, {"id": "d", "outcome": "failure", "affectedKpis": {"latency": "x"}}, "affectedKpis.latency", "number"),
-    (REVIEW, {"id": "d", "outcome": "failure", "amend": "yes"}, "amend", "boolean"),
+    (REVIEW, {"id": "d", "outcome": "failure", "amend": "yes"}, "amend", "must be true or false"),
     (REVIEW, {"id": "d", "decision_id": "d", "outcome": "failure"}, "decision_id", "says the same as `id`"),
     (REVIEW, {"id": "d", "outcome": "failure", "decision": {"action": {}}}, "decision.action.description", "is required"),
     (REVIEW, {"id": "d", "outcome": "failure", "decision": check_params(tags=["t"] * 101)}, "decision.action.tags", "at most 100"),
     (REVIEW, {"id": "d", "outcome": "failure", "reviewer": "me"}, "reviewer", "is unknown"),
     (RECORD, {}, "decision", "is required"),
-    (RECORD, {"decision": "x", "confidence": 2}, "confidence", "less than or equal"),
+    (RECORD, {"decision": "x", "confidence": 2}, "confidence", "at most 1"),
+    (RECORD, {"decision": "x", "ctq": 2}, "ctq", "at most 1"),
     (RECORD, {"decision": "x", "context": 7}, "context", "string or an object"),
     (RECORD, {"decision": "x", "agentId": "a", "agent": {"id": "b"}}, "agentId", "agree"),
     (RECORD, {"decision": "x", "confidense": 0.5}, "confidense", "did you mean `confidence`"),
+    (AWAIT, {}, "id", "is required"),
+    (AWAIT, {"id": "a b"}, "id", "A-Z a-z 0-9"),
+    (AWAIT, {"id": None}, "id", "string"),
+    (AWAIT, {"id": "d", "timeoutMs": -1}, "timeoutMs", "at least 0"),
+    (AWAIT, {"id": "d", "timeoutMs": 60_001}, "timeoutMs", "at most 60000"),
+    (AWAIT, {"id": "d", "timeoutMs": 1.5}, "timeoutMs", "must be a whole number"),
+    (AWAIT, {"id": "d", "timeoutMs": "1000"}, "timeoutMs", "must be a whole number"),
+    (AWAIT, {"id": "d", "timeoutMs": True}, "timeoutMs", "must be a whole number"),
+    (AWAIT, {"id": "d", "timeout": 1}, "timeout", "did you mean `timeoutMs`"),
+    (AWAIT, {"id": "d", "decision_id": "d"}, "decision_id", "says the same as `id`"),
+    (RESOLVE, {}, "id", "is required"),
+    (RESOLVE, {"id": "d"}, "resolution", "is required"),
+    (RESOLVE, {"id": "d", "resolution": "approved"}, "resolution", "`approve`, `deny`, `cancel` or `confirm`"),
+    (RESOLVE, {"id": "d", "resolution": None}, "resolution", "`approve`"),
+    (RESOLVE, {"id": "d", "resolution": "deny", "note": 7}, "note", "string"),
+    (RESOLVE, {"id": "d", "resolution": "deny", "note": "a\x00b"}, "note", "NUL"),
+    (RESOLVE, {"id": "d", "resolution": "deny", "by": "olivia"}, "by", "is unknown"),
+    (RESOLVE, {"id": "d" * 129, "resolution": "deny"}, "id", "at most 128"),
+    (STATS, {"since": "yesterday"}, "since", "2026-02-11T13:30:00Z"),
+    (STATS, {"since": 7}, "since", "2026-02-11T13:30:00Z"),
+    (STATS, {"agent": "*"}, "agent", "`*`"),
+    (STATS, {"agent": " "}, "agent", "must not be blank"),
+    (STATS, {"tripwire": "max_refund"}, "tripwire", "is unknown"),
+    ("cstp.getPosture", {}, "agentId", "is required"),
+    ("cstp.getPosture", {"id": "a"}, "agentId", "is required"),
+    ("cstp.getPosture", {"agentId": "*"}, "agentId", "`*`"),
+    ("cstp.getPosture", {"agentId": "a" * 257}, "agentId", "at most 256 characters"),
+    ("cstp.getPosture", {"agentId": "a", "agent_id": "a"}, "agent_id", "says the same as `agentId`"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted"}, "reason", "is required"),
+    (MOVE, {"agentId": "a", "reason": "r"}, "toPosture", "is required"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "reason": " "}, "reason", "must not be blank"),
+    (MOVE, {"agentId": "a", "toPosture": "free", "reason": "r"}, "toPosture", "`human_decides` or `blocked`"),
+    (MOVE, {"agentId": "a", "toPosture": "BLOCKED", "reason": "r"}, "toPosture", "`human_decides` or `blocked`"),
+    (MOVE, {"agentId": "a", "toPosture": 5, "reason": "r"}, "toPosture", "`full_autonomy`"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "fromPosture": "", "reason": "r"}, "fromPosture", "`full_autonomy`"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "reason": "r", "metadata": [1]}, "metadata", "must be an object"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "reason": "r", "metadata": {"n": 2**64}}, "metadata.n", "64 bits"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "reason": "r", "metadata": {"n": "\x00"}}, "metadata.n", "NUL"),
+    (MOVE, {"agentId": "a", "posture": "assisted", "reason": "r"}, "toPosture", "is required"),
+    (MOVE, {"agentId": "a", "toPosture": "assisted", "reason": "r", "requester": "root"}, "requester", "is unknown"),
+    (HALT, {"agentId": "a"}, "reason", "is required"),
+    (HALT, {"agentId": "a", "reason": ""}, "reason", "must not be blank"),
+    (HALT, {"agentId": "a", "reason": "r", "toPosture": "supervised"}, "toPosture", "is unknown"),
+    (MOVES, {"agentId": "a", "limit": 0}, "limit", "must be at least 1"),
+    (MOVES, {"agentId": "a", "limit": 501}, "limit", "must be at most 500"),
+    (MOVES, {}, "agentId", "is required"),
     ("cstp.getDecision", {}, "id", "is required"),
     ("cstp.getDecision", {"id": 7}, "id", "string"),
-    ("cstp.listDecisions", {"limit": 0}, "limit", "greater"),
-    ("cstp.listDecisions", {"limit": 501}, "limit", "less"),
-    ("cstp.listDecisions", {"limit": "10"}, "limit", "integer"),
-    ("cstp.listDecisions", {"limit": True}, "limit", "integer"),
-    ("cstp.listDecisions", {"limit": 1.5}, "limit", "integer"),
+    ("cstp.listDecisions", {"limit": 0}, "limit", "must be at least 1"),
+    ("cstp.listDecisions", {"limit": 501}, "limit", "must be at most 500"),
+    ("cstp.listDecisions", {"limit": "10"}, "limit", "must be a whole number"),
+    ("cstp.listDecisions", {"limit": True}, "limit", "must be a whole number"),
+    ("cstp.listDecisions", {"limit": 1.5}, "limit", "must be a whole number"),
     ("cstp.listDecisions", {"since": "yesterday"}, "since", "2026-02-11T13:30:00Z"),
     ("cstp.listDecisions", {"since": "2026-02-11"}, "since", "2026-02-11T13:30:00Z"),
     ("cstp.listDecisions", {"since": "2026-02-30T00:00:00Z"}, "since", "2026-02-11T13:30:00Z"),
@@ -107,7 +167,7 @@ BAD_PARAMS: list[tuple[str, Any, str, str]] = [
     ("cstp.getCircuitState", {"scope": "colour:red"}, "scope", "is no scope"),
     ("cstp.getCircuitState", {"scope": "agent:*"}, "scope", "template"),
     ("cstp.listCircuits", {"state": "ajar"}, "state", "`closed`, `open` or `half_open`"),
-    ("cstp.resetCircuit", {"scope": "category:tooling", "probeFirst": "yes"}, "probeFirst", "boolean"),
+    ("cstp.resetCircuit", {"scope": "category:tooling", "probeFirst": "yes"}, "probeFirst", "must be true or false"),
     ("cstp.tripCircuit", {"scope": "category:tooling"}, "reason", "is required"),
     ("cstp.tripCircuit", {"scope": "category:tooling", "reason": " "}, "reason", "must not be blank"),
     ("cstp.listBreakers", {"scope": "global"}, "scope", "there are no params"),
@@ -125,6 +185,7 @@ def test_bad_params_are_refused_by_name_and_reach_nothing(method: str, params: A
     assert (error["code"], error["data"]["field"]) == (-32602, field)
     assert said in error["message"]
     assert error["message"].startswith("invalid params: ")
+    assert not any(word in error["message"] for word in ("valid dictionary", "valid string", "instance of", "Input", "should"))
     assert (edge.store.ran, edge.store.stored, edge.store.events) == (0, {}, [])
 
 
@@ -189,6 +250,17 @@ def test_a_number_of_any_length_is_refused_alike(edge: Edge) -> None:
     assert (wide["code"], wide["data"]["field"]) == (-32602, "action.parameters.amount")
     assert endless["code"] == -32700
     assert edge.store.ran == 0
+
+
+def test_an_id_of_more_than_64_bits_is_told_how_wide_it_may_be(edge: Edge) -> None:
+    """-32600 that names the id, answered with a null one; the widest that fits comes back as it is."""
+    body = '{"jsonrpc": "2.0", "id": %d, "method": "rpc.discover"}'
+    for id in (2**64, -(2**63) - 1, 10**40):
+        answer = edge.post(body % id).json()
+        assert answer["error"]["data"] == {"field": "id", "expected": "must be an integer of at most 64 bits"}
+        assert (answer["error"]["code"], answer["id"]) == (-32600, None)
+    assert edge.post(body % (2**64 - 1)).json()["id"] == 2**64 - 1
+    assert edge.post(body.replace("%d", "true")).json()["error"]["data"]["expected"] == "must be a string, a number or null"
 
 
 def test_long_digits_inside_a_text_are_no_number(edge: Edge) -> None:

@@ -81,6 +81,7 @@ def test_names_are_taken_in_both_spellings(edge: Edge) -> None:
     [
         check_params(description="lower the timeout"),
         check_params(stakes="low"),
+        check_params(ctq=0.5),
         check_params(tags=["x"]),
         check_params(context={"reviewed": 1}),
         check_params(pattern="p"),
@@ -96,17 +97,18 @@ def test_other_content_under_the_same_id_is_a_conflict(edge: Edge, other: dict[s
 
 
 def test_casing_of_names_and_repeated_tags_make_no_other_content(edge: Edge) -> None:
-    """Categories, types and tags are folded before they are compared."""
-    one = check_params(category="Billing", type="REFUND", tags=["A", "b", "a"], stakes=None)
-    two = check_params(category=" billing", type="refund ", tags=["a", "B"])
+    """Categories, types and tags are folded before they are compared; the words of a type are those of the first spelling."""
+    one = check_params(category="Billing", type="issueRefund", tags=["A", "b", "a"], stakes=None)
+    two = check_params(category=" billing", type="ISSUEREFUND ", tags=["a", "B"])
     assert edge.call(CHECK, {**one, "decisionId": "dec_1"}) == edge.call(CHECK, {**two, "decisionId": "dec_1"})
     (decision,) = edge.store.stored.values()
-    assert (decision.facts.category, decision.facts.type, decision.facts.tags) == ("billing", "refund", ("a", "b"))
+    assert (decision.facts.category, decision.facts.type, decision.facts.tags) == ("billing", "issuerefund", ("a", "b"))
+    assert decision.facts.type_words == ("issue", "refund")
 
 
 def test_a_null_is_as_if_it_were_left_out(edge: Edge) -> None:
     """Every optional param may be null; `tags: null` means no tags."""
-    action = dict.fromkeys(("type", "category", "stakes", "confidence", "tags", "parameters", "context", "pattern", "reasons"))
+    action = dict.fromkeys(("type", "category", "stakes", "confidence", "ctq", "tags", "parameters", "context", "pattern", "reasons"))
     params = {"action": {"description": "x", **action}, "agent": None, "user": {"id": None, "domain": None}, "decisionId": None}
     edge.call(CHECK, params)
     (decision,) = edge.store.stored.values()

@@ -1,4 +1,4 @@
-"""Use cases on SQLite, with a clock of the test's own."""
+"""Use cases on SQLite, with a clock of the test's own; on either database where time does not matter."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +23,21 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
 
         def make(policy: Policy) -> World:
             world = World(url, policy)
+            stack.callback(world.close)
+            return world
+
+        yield make
+
+
+@pytest.fixture
+def each_world(server_url: str) -> Iterator[MakeWorld]:
+    """Makes worlds on one new database, of each kind in turn."""
+    with ExitStack() as stack:
+        if server_url.startswith("sqlite"):
+            upgrade(url_of(server_url))
+
+        def make(policy: Policy) -> World:
+            world = World(server_url, policy)
             stack.callback(world.close)
             return world
 

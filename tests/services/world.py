@@ -4,33 +4,42 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
 from cstp_server.clock import Clock
+from cstp_server.domain.amounts import amount_number
 from cstp_server.domain.callers import DEFAULT_TENANT, LOOPBACK, Caller
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Answer, Decision, Outcome, Review, ReviewAnswer, Severity
 from cstp_server.domain.events import Event
 from cstp_server.domain.facts import Facts
+from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.resolutions import Resolution
+from cstp_server.domain.usage import Tally
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.compiling import compile_policy
 from cstp_server.policy.models import PolicyModel
 from cstp_server.policy.settings_codec import circuit_settings_from_json
 from cstp_server.services.checking import Check
-from cstp_server.services.ports import Decided, Needs, UseCase, View
-from cstp_server.services.requests import CheckRequest, ReviewRequest, ScopeRequest
+from cstp_server.services.ports import Decided, HitCount, Needs, UseCase, View
+from cstp_server.services.requests import CheckRequest, ResolveAnswer, ResolveRequest, ReviewRequest, ScopeRequest
 from cstp_server.services.resetting import MoveCircuit
+from cstp_server.services.resolving import Resolve
 from cstp_server.services.reviewing import ReviewDecision
+from cstp_server.services.settling import RunOut
 from cstp_server.services.sweeping import Sweep
 from cstp_server.storage import tables
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.circuits import circuit_of, entry_of
-from cstp_server.storage.engine import database_url, passing_engine
+from cstp_server.storage.engine import current_time, database_url, passing_engine
 from cstp_server.storage.events import event_of
+from cstp_server.storage.postures import posture_of
 from cstp_server.storage.store import Store
+from cstp_server.storage.usage import usage_of
 
 T = TypeVar("T")
 OPS = LOOPBACK
@@ -99,9 +108,10 @@ class World:
         self.clock: Clock = clock if clock is not None else self.hand
         self.limits = limits if limits is not None else Limits()
         self.loop = asyncio.Runner()
-        self.store = self._start()
+        self.store = self.started()
 
-    def _start(self) -> Store:
+    def started(self) -> Store:
+        """One more process's store on the same database, at work; whoever asks for it stops it."""
         store = Store(self.url, lambda: self.policy, self.clock, Unmeasured(), self.limits)
         store.start()
         return store
@@ -109,7 +119,7 @@ class World:
     def restart(self) -> None:
         """End the process's store, and begin anew on the same database."""
         self.store.stop()
-        self.store = self._start()
+        self.store = self.started()
 
     def close(self) -> None:
         self.store.stop()
@@ -147,6 +157,11 @@ class World:
         assert isinstance(answer, ReviewAnswer), answer
         return answer
 
+    def resolve(self, id: str, resolution: str = "approve", **details: Any) -> ResolveAnswer:
+        answer = self.run(resolving(id, resolution, **details))
+        assert isinstance(answer, ResolveAnswer), answer
+        return answer
+
     def fail(self, *ids: str, **details: Any) -> None:
         """Check and fail decisions of these ids."""
         for id in ids:
@@ -166,6 +181,8 @@ class World:
             due.setdefault(tenant, []).append(scope)
         for tenant, scopes in due.items():
             self.run(Sweep(tenant, scopes))
+        for tenant, id in self.do(self.store.due_decisions()):
+            self.run(RunOut(tenant, id))
 
     def seen(self, scope: str, tenant: str = DEFAULT_TENANT) -> Circuit:
         """The circuit as a reader sees it now."""
@@ -173,6 +190,33 @@ class World:
 
     def decision(self, id: str, tenant: str = DEFAULT_TENANT) -> Decision | None:
         return self.do(self.store.reader.decision(tenant, id))
+
+    def status(self, id: str, tenant: str = DEFAULT_TENANT) -> str:
+        decision = self.decision(id, tenant)
+        assert decision is not None
+        return decision.status.value
+
+    def tallies(self, subject: str = "agent:bot", tenant: str = DEFAULT_TENANT) -> dict[str, Tally]:
+        """What the subject has used, as its row has it, by the name of the tripwire."""
+        table = tables.usage
+        with self.connected() as connection:
+            text = connection.execute(select(table.c.data).where(table.c.tenant == tenant, table.c.subject == subject)).scalar_one_or_none()
+        return {meter.partition("|")[0]: tally for meter, tally in usage_of(subject, text or "{}").tallies.items()}
+
+    def used(self, tripwire: str, subject: str = "agent:bot", tenant: str = DEFAULT_TENANT) -> float:
+        """How much of a tripwire's quota stands in the row, as a number."""
+        tally = self.tallies(subject, tenant).get(tripwire)
+        return amount_number(tally.used) if tally is not None else 0
+
+    def posture(self, agent: str = "bot", tenant: str = DEFAULT_TENANT) -> AgentPosture | None:
+        table = tables.postures
+        with self.connected() as connection:
+            row = connection.execute(select(table).where(table.c.tenant == tenant, table.c.agent_id == agent)).one_or_none()
+        return posture_of(row) if row is not None else None
+
+    def hits(self, tenant: str = DEFAULT_TENANT) -> dict[str, HitCount]:
+        """How often tripwires were run into, by their names, where one agent did."""
+        return {count.tripwire: count for count in self.do(self.store.reader.hits(tenant, since=None, agent=None))}
 
     def settings(self, scope: str) -> CircuitSettings:
         settings = self.policy.circuits.covering_text(scope)
@@ -203,6 +247,11 @@ class World:
             found = [event_of(row) for row in connection.execute(select(tables.events).order_by(tables.events.c.id))]
         return [event for event in found if event.type.value.startswith(kind)]
 
+    def time(self) -> int:
+        """What time it is for the store."""
+        with self.connected() as connection:
+            return current_time(connection, self.clock)
+
     def connected(self) -> Connection:
         """A connection of the test's own, to be used as a context manager."""
         return passing_engine(self.url).connect()
@@ -215,7 +264,8 @@ def facts_of(agent: str = "bot", **details: Any) -> Facts:
 def checking(id: str | None = None, *, caller: Caller = OPS, content: str = "", dry_run: bool = False, **details: Any) -> Check:
     """A check as a use case. `content` stands for whatever else the call says."""
     facts = facts_of(**details)
-    request = CheckRequest(facts, facts.agent_id, f"digest of {facts} {content}", id, dry_run)
+    digest = sha256(f"{facts} {content}".encode()).hexdigest()
+    request = CheckRequest(facts, facts.agent_id, digest, id, dry_run)
     return Check(caller, request, facts, id if id is not None else f"dec_{next(_IDS)}")
 
 
@@ -242,6 +292,11 @@ def reviewing(
     """A review as a use case."""
     request = ReviewRequest(id, Review(Outcome(outcome), Severity(severity), details), amend)
     return ReviewDecision(caller, request, inline)
+
+
+def resolving(id: str, resolution: str = "approve", *, caller: Caller = OPS, note: str | None = None) -> Resolve:
+    """A resolution as a use case."""
+    return Resolve(caller, ResolveRequest(id, Resolution(resolution), note))
 
 
 def moving(scope: str, *, probe_first: bool = False, reason: str | None = None, caller: Caller = OPS) -> MoveCircuit:

@@ -15,7 +15,6 @@ from cstp_server.domain.decisions import (
     Outcome,
     Pending,
     Probe,
-    Remedy,
     Review,
     ReviewAnswer,
     Reviewed,
@@ -25,7 +24,7 @@ from cstp_server.domain.decisions import (
 )
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts, Stakes
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Verdict
+from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Remedy, Verdict
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Changed, Decided, Needs, View
 from tests.domain.machine import settings
@@ -57,9 +56,7 @@ FACTS = st.builds(
     user_domain=TEXTS,
     details=OBJECTS,
 )
-DETAILS = st.builds(
-    CircuitDetail, TEXTS, TEXTS, st.floats(0, 1), st.lists(TEXTS, max_size=3).map(tuple), st.none() | TIMES, st.none() | TIMES
-)
+DETAILS = st.builds(CircuitDetail, TEXTS, TEXTS, st.floats(0, 1), st.lists(TEXTS, max_size=3).map(tuple), st.none() | TIMES)
 FINDINGS = st.builds(
     Finding,
     TEXTS,

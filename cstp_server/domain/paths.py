@@ -1,0 +1,55 @@
+"""Finding values in what an action says of itself, however its names are spelled."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+_FREE = frozenset({"parameters", "context"})
+_SEPARATORS = str.maketrans("", "", "_-. ")
+
+
+def values_at(data: Mapping[str, Any], path: Sequence[str]) -> Sequence[object]:
+    """Every value that stands at `path` below `data`.
+
+    Below `parameters` and `context` names are the agent's own, and are found in any spelling: `amount` also as `Amount`, and
+    `discount_percent` also as `discountPercent`, so that nobody gets past a limit by another spelling, or by giving two.
+    """
+    value: Any = data
+    for position, name in enumerate(path):
+        if not value or not isinstance(value, dict):
+            return ()
+        if position and path[position - 1] in _FREE:
+            return _spelled(value, path[position:])
+        if name not in value:
+            return ()
+        value = value[name]
+    return (value,)
+
+
+def _spelled(fields: Mapping[str, Any], path: Sequence[str]) -> Sequence[object]:
+    wanted = loose(path[0])
+    found = [value for name, value in fields.items() if loose(name) == wanted]
+    if len(path) == 1:
+        return found
+    return [value for inner in found if isinstance(inner, dict) for value in _spelled(inner, path[1:])]
+
+
+@lru_cache(maxsize=4096)
+def loose(name: str) -> str:
+    """A name without its case and without what separates its words."""
+    return name.translate(_SEPARATORS).casefold()
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every text in a value: itself, or the names and values anywhere below it; numbers in their decimal form."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from texts_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts_in(inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)

@@ -1,0 +1,30 @@
+"""What an agent's posture says about whatever the agent wants to do (SPEC 8)."""
+
+from cstp_server.domain.findings import Finding, GuardType, Intervention
+from cstp_server.domain.postures import AgentPosture, Posture
+
+_FINDINGS = {
+    Posture.BLOCKED: (
+        Intervention.BLOCK,
+        "the agent is blocked: its posture is `blocked`",
+        "ask an operator to change the agent's posture",
+    ),
+    Posture.HUMAN_DECIDES: (Intervention.ESCALATE, "a human decides: the agent's posture is `human_decides`", "wait for an approval"),
+    Posture.ASSISTED: (Intervention.DELAY, "the agent is assisted: it goes on unless somebody cancels", None),
+}
+
+
+def was_blocked_since(agent: AgentPosture, at: int) -> Finding | None:
+    """That the agent was blocked after a decision of it had begun to wait: an emergency stops what it meets, whatever comes after it."""
+    if agent.posture is Posture.BLOCKED or agent.blocked_at is None or agent.blocked_at < at:
+        return None
+    return Finding("posture", GuardType.POSTURE, Intervention.BLOCK, "the agent was blocked while the decision waited")
+
+
+def posture_finding(posture: Posture) -> Finding | None:
+    """The finding; none for a posture that lets the agent act at once."""
+    found = _FINDINGS.get(posture)
+    if found is None:
+        return None
+    intervention, message, suggestion = found
+    return Finding("posture", GuardType.POSTURE, intervention, message, suggestion=suggestion)

@@ -1,0 +1,116 @@
+"""Moving agents between postures: asked for and guarded, or at once in an emergency (SPEC 8)."""
+
+from dataclasses import dataclass
+
+from cstp_server.domain.callers import Caller
+from cstp_server.domain.circuit_events import Attribution
+from cstp_server.domain.posture_events import Attempt
+from cstp_server.domain.posture_guards import GuardRefusal
+from cstp_server.domain.postures import AgentPosture, Posture, TransitionType, halted, moved, transition_type
+from cstp_server.domain.refusals import Conflict, Forbidden
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.looking import posture_in
+from cstp_server.services.ports import Decided, Needs, View
+from cstp_server.services.requests import PostureRequest, TransitionAnswer
+
+_STALE = "stale_from_posture"
+_SELF = "self_upgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class MovePosture:
+    """One transition as the transactor carries it out. `seen` is the posture that the guards were asked about, `refusal` what they said."""
+
+    caller: Caller
+    request: PostureRequest
+    seen: Posture
+    refusal: GuardRefusal | None
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.caller.tenant
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """The agent's posture, which nobody else may move meanwhile."""
+        return _agent_alone(self.request.agent_id)
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[TransitionAnswer]:
+        """Move the agent, unless somebody else has moved it since it was looked at, or somebody objects. Refused attempts are recorded."""
+        request = self.request
+        current = posture_in(view, policy, request.agent_id)
+        kind = transition_type(current.posture, request.to)
+        attempt = Attempt(request.agent_id, current.posture, request.to, kind, request.reason, request.metadata)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version)
+        if request.expected is not None and request.expected is not current.posture:
+            message = f"agent `{request.agent_id}` is `{current.posture.label}`, not `{request.expected.label}`"
+            return Decided(Conflict(message), events=(attempt.refused(attribution, _STALE, message),))
+        if current.posture is not self.seen:
+            message = f"agent `{request.agent_id}` was moved to `{current.posture.label}` meanwhile: look again"
+            return Decided(Conflict(message), events=(attempt.refused(attribution, _STALE, message),))
+        if kind is TransitionType.UPGRADE and self.caller.own_agent == request.agent_id:
+            message = "an agent cannot upgrade itself"
+            return Decided(Forbidden(message), events=(attempt.refused(attribution, _SELF, message),))
+        if self.refusal is not None:
+            event = attempt.refused(attribution, self.refusal.guard, self.refusal.reason)
+            return Decided(_refused(attempt, self.refusal, now), events=(event,))
+        after = moved(current, request.to, by=self.caller.principal, reason=request.reason, at=now)
+        postures = () if after is current else (after,)
+        return Decided(_answer(attempt, now), postures=postures, events=(attempt.succeeded(attribution),))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAgent:
+    """An emergency: the agent is blocked, past all guards and whoever else moves it."""
+
+    caller: Caller
+    agent_id: str
+    reason: str
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.caller.tenant
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """The agent's posture, which nobody else may move meanwhile."""
+        return _agent_alone(self.agent_id)
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[TransitionAnswer]:
+        """Block it; that somebody wanted it is recorded also where the agent has been moved there already."""
+        current = posture_in(view, policy, self.agent_id)
+        after = halted(current, by=self.caller.principal, reason=self.reason, at=now)
+        attempt = Attempt(self.agent_id, current.posture, Posture.BLOCKED, TransitionType.EMERGENCY_DOWNGRADE, self.reason)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version)
+        postures: tuple[AgentPosture, ...] = () if after is current else (after,)
+        return Decided(_answer(attempt, now), postures=postures, events=(attempt.succeeded(attribution),))
+
+
+def _agent_alone(agent_id: str) -> Needs:
+    agent = frozenset((agent_id,))
+    return Needs(postures=agent, moves=agent, final=True)
+
+
+def _answer(attempt: Attempt, now: int) -> TransitionAnswer:
+    return TransitionAnswer(
+        success=True,
+        agent_id=attempt.agent_id,
+        before=attempt.before,
+        after=attempt.after,
+        type=attempt.type,
+        reason=attempt.reason,
+        at=now,
+    )
+
+
+def _refused(attempt: Attempt, refusal: GuardRefusal, now: int) -> TransitionAnswer:
+    return TransitionAnswer(
+        success=False,
+        agent_id=attempt.agent_id,
+        before=attempt.before,
+        after=attempt.before,
+        type=attempt.type,
+        reason=refusal.reason,
+        at=now,
+        blocked_by=refusal.guard,
+    )

@@ -1,0 +1,53 @@
+"""Outages of the store in the log: one line when it begins and one when it is over, however many calls meet it."""
+
+import threading
+from enum import StrEnum
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from cstp_server.clock import Clock
+from cstp_server.storage.trouble import cause_of
+
+_log = structlog.get_logger(__name__)
+_QUIET_SECONDS = 5.0
+
+
+class Side(StrEnum):
+    """What is done with the store; one side may fail while the other works, on a full disk for instance."""
+
+    READING = "reading"
+    WRITING = "writing"
+
+
+class Outage:
+    """Whether the store works, by what was last tried. It is over once every side that failed works, and none has failed for a while."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changing = threading.Lock()
+        self._failing: set[Side] = set()
+        self._failed_at = 0.0
+
+    def failed(self, side: Side, error: SQLAlchemyError) -> None:
+        """The store did not do what it was asked to. May be called from any thread."""
+        with self._changing:
+            if not self._failing:
+                _log.error("store_unavailable", side=side.value, cause=cause_of(error))
+            self._failing.add(side)
+            self._failed_at = self._clock.monotonic()
+
+    def is_on(self, side: Side) -> bool:
+        """Whether that side has failed, and is not known to work again."""
+        return side in self._failing
+
+    def worked(self, side: Side) -> None:
+        """The store did what it was asked to. May be called from any thread."""
+        if side not in self._failing:
+            return
+        with self._changing:
+            if self._clock.monotonic() - self._failed_at < _QUIET_SECONDS:
+                return
+            self._failing.discard(side)
+            if not self._failing:
+                _log.warning("store_available_again")
