@@ -7,6 +7,7 @@ from benchmarks.bodies import check_params
 from cstp_server.clock import new_id
 from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.facts import Facts, Stakes
+from cstp_server.domain.words import words_of
 from cstp_server.services.checking import Check
 from cstp_server.services.requests import CheckRequest
 
@@ -20,6 +21,7 @@ def facts_of(params: dict[str, Any]) -> Facts:
         description=action["description"],
         agent_id=params["agent"]["id"],
         type=action["type"],
+        type_words=words_of(action["type"]),
         category=action["category"],
         stakes=Stakes(action["stakes"]),
         confidence=action["confidence"],

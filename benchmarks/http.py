@@ -94,7 +94,20 @@ def measure(folder: Path, rounds: int, seconds: float, database_url: str | None 
         many = compare(load, bare, served, MANY, rounds, seconds)
         one = compare(load, bare, served, 1, rounds, seconds)
         reviews = review(load, served, max(3, rounds // 2), seconds)
-    return figures_of(many, one, reviews) + ([_floor(folder)] if database_url is None else [])
+    figures = figures_of(many, one, reviews)
+    return figures + ([*with_tripwires(folder / "tripwires", rounds, seconds), _floor(folder)] if database_url is None else [])
+
+
+def with_tripwires(folder: Path, rounds: int, seconds: float) -> list[Figure]:
+    """Checks under a policy with 10 tripwires, two quotas and a budget among them."""
+    with generator() as load, bare_route() as bare, service(folder, tripwires=True) as served:
+        warm_up(load, bare, served)
+        many = compare(load, bare, served, MANY, rounds, seconds)
+    name = "with 10 tripwires, 32 connections"
+    return [
+        median_of(f"throughput, {name}, of the bare route", (p.served.rate / p.bare.rate for p in many), "x", "at least", 0.40),
+        *_of_server(f"check, {name}", [p.served for p in many]),
+    ]
 
 
 def warm_up(load: Generator, bare: Target, served: Target) -> None:

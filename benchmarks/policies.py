@@ -57,19 +57,51 @@ _RULES: tuple[dict[str, Any], ...] = (
     {"id": "deploys-in-the-shop", "scope": "shop", "when": 'action.type == "deploy" && "batch" in action.tags', "action": "warn"},
     {"id": "no-shouting", "when": 'action.description.startsWith("URGENT")', "action": "warn", "mode": "shadow"},
 )
+_TRIPWIRES: dict[str, Any] = {
+    "limits": {
+        "max_refund": 100_000,
+        "max_discount_percent": 60,
+        "max_data_records_accessed": 1_000_000,
+        "max_actions_per_minute": 100_000_000,
+        "daily_action_limit": 1_000_000_000,
+        "budget_limit": 1_000_000_000_000,
+    },
+    "rules": [
+        {
+            "name": "no-customer-export",
+            "severity": "severe",
+            "when": 'action.type == "export_customers"',
+            "message": "customers are never exported",
+        },
+        {
+            "name": "no-card-numbers",
+            "pattern": {"fields": ["action.description"], "regex": "\\b[0-9]{4}( ?[0-9]{4}){3}\\b"},
+            "message": "no card numbers in descriptions",
+        },
+        {
+            "name": "calm-deploys",
+            "applies_to": {"types": ["deploy"]},
+            "limit": {"field": "action.parameters.batch", "max": 10_000},
+            "mode": "shadow",
+        },
+    ],
+}
+"""Ten tripwires with the built-in search for secrets: two quotas and a budget among them, none of which the load reaches."""
 _CLASSIFICATION: tuple[dict[str, Any], ...] = (
     {"when": "action.parameters.amount > 1000", "stakes": "high", "tags": ["large"]},
     {"when": "action.context.affectsProduction == true", "stakes": "high", "tags": ["production"]},
 )
 
 
-def write_policy(path: Path, circuits: int = len(_CIRCUITS)) -> Path:
-    """A policy of 10 rules and so many circuits, templates among them, at `path`."""
+def write_policy(path: Path, circuits: int = len(_CIRCUITS), *, tripwires: bool = False) -> Path:
+    """A policy of 10 rules and so many circuits, templates among them, at `path`; with 10 tripwires where they are wanted."""
     exact = ({"scope": f"agent:extra-{number}", "failure_threshold": 5} for number in range(circuits - len(_CIRCUITS)))
-    document = {
+    document: dict[str, Any] = {
         "classification": [dict(rule) for rule in _CLASSIFICATION],
         "circuit_breakers": [*_CIRCUITS, *exact],
         "guardrails": [dict(rule) for rule in _RULES],
     }
+    if tripwires:
+        document["tripwires"] = _TRIPWIRES
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
