@@ -120,5 +120,7 @@ class LivePolicy:
 async def _logged(work: Awaitable[object]) -> None:
     try:
         await work
+    except (StoreUnavailable, Overloaded) as error:
+        _log.warning("policy_task_gave_up", reason=type(error).__name__)
     except Exception as fault:  # noqa: BLE001 - nobody waits for this task, so nobody else would tell
         _log.error("policy_task_faulted", exc_info=fault)

@@ -57,9 +57,9 @@ class PostureMove:
 
 
 def emergency(current: AgentPosture, reason: str, attribution: Attribution) -> PostureMove | None:
-    """The agent is blocked from now on, past all guards; none when it is blocked already (SPEC 1 and 8)."""
-    after = halted(current, by=attribution.actor, reason=reason, at=attribution.at)
-    if after is current:
+    """The agent is blocked from now on, past all guards; none when it has been blocked for good already (SPEC 1 and 8)."""
+    if current.blocked_at is not None and current.posture is Posture.BLOCKED and not current.holds:
         return None
+    after = halted(current, by=attribution.actor, reason=reason, at=attribution.at)
     attempt = Attempt(current.agent_id, current.posture, after.posture, TransitionType.EMERGENCY_DOWNGRADE, reason)
     return PostureMove(after, attempt.succeeded(attribution))

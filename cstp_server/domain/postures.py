@@ -90,9 +90,9 @@ def moved(current: AgentPosture, to: Posture, *, by: str, reason: str, at: int, 
 
 
 def halted(current: AgentPosture, *, by: str, reason: str, at: int) -> AgentPosture:
-    """Blocked at once and past all guards; the same when it has been moved there already, and not by circuits only."""
+    """Blocked at once and past all guards; one that was moved there already, and not by circuits only, is blocked anew."""
     if current.posture is Posture.BLOCKED and current.since and not current.holds:
-        return current
+        return replace(current, blocked_at=at)
     return AgentPosture(current.agent_id, Posture.BLOCKED, at, by, reason, blocked_at=at)
 
 

@@ -184,9 +184,11 @@ class Flag:
         """That the flag is set; anything but a clear no is a yes."""
         if not facts.context:
             return None
-        wanted = loose(self.name)
-        is_set = any(loose(said) == wanted and value is not None and value is not False for said, value in facts.context.items())
-        return Trip(name) if is_set else None
+        wanted, context = loose(self.name), facts.context
+        for said in context:
+            if loose(said) == wanted and context[said] is not None and context[said] is not False:
+                return Trip(name)
+        return None
 
 
 class Detector(Protocol):

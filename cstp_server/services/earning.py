@@ -42,10 +42,13 @@ async def record_since(reader: Reader, policy: Policy, tenant: str, agent_id: st
     return await reader.record(tenant, agent_id, since=since, due_before=due_before, self_reported=policy.self_reported)
 
 
-def is_earned(policy: Policy, earned: Earned, record: Record) -> bool:
-    """Whether a record is good enough, rests on enough, and is not full of holes."""
-    enough = record.reviewed >= earned.min_reviewed and record.score >= earned.min_score
-    return enough and record.coverage >= policy.postures.min_review_coverage
+def is_earned(policy: Policy, earned: Earned, fresh: Record, whole: Record) -> bool:
+    """Whether a record is good enough, rests on enough, and is not full of holes.
+
+    The score is that of the whole window: no move makes failures undone. What it rests on must have come since the agent was last moved.
+    """
+    enough = fresh.reviewed >= earned.min_reviewed and whole.score >= earned.min_score
+    return enough and fresh.coverage >= policy.postures.min_review_coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,16 @@ class Appraisal:
         record = await record_since(self.reader, policy, tenant, agent_id, evidence_since(policy, current, now), now)
         if current.earned and not current.holds and record.coverage < postures.min_review_coverage:
             first = postures.of(agent_id, None).posture
-            await self.transactor.run(MoveEarned(tenant, current, min(first, current.posture), _debt(record)))
+            if first < current.posture:
+                await self.transactor.run(MoveEarned(tenant, current, first, _debt(record)))
             return
         earned = next_earned(policy, current)
-        if earned is None or not is_earned(policy, earned, record):
+        if earned is None:
             return
-        asked = _asked(policy, current, earned, record)
+        whole = await record_since(self.reader, policy, tenant, agent_id, now - postures.score_window_ms, now)
+        if not is_earned(policy, earned, record, whole):
+            return
+        asked = _asked(policy, current, earned, whole)
         proposal = Propose(tenant, current, earned, record, asked.reason)
         if not earned.auto and await self._is_proposed(proposal):
             return

@@ -1,6 +1,6 @@
 """All guards over one set of facts. A guard is a function from what it looks at to findings; a new kind of guard is one more of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cstp_server.domain.charges import Charge, examine
@@ -17,6 +17,7 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitNeed, Needs
 
 _POSTURE_GUARDS = 1
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,15 @@ class Case:
     evaluated: int
     """How many guards look at it."""
 
-    def needs(self, decisions: frozenset[str] = frozenset(), usage: Iterable[str] = (), *, writes: bool = False) -> Needs:
+    def needs(self, decisions: frozenset[str] = frozenset(), usage: Collection[str] = (), *, writes: bool = False) -> Needs:
         """What must be read to decide on it, besides these decisions and the usage of these subjects."""
         policy, agent = self.policy, frozenset((self.facts.agent_id,))
         return Needs(
             decisions=decisions,
             circuits={scope: CircuitNeed(settings, writes) for scope, settings in self.circuits},
-            usage=frozenset([charge.subject for charge in self.charges]).union(usage),
+            usage=frozenset([charge.subject for charge in self.charges]).union(usage) if self.charges or usage else _NOBODY,
             postures=agent,
-            moves=agent if self._may_halt() else frozenset(),
+            moves=agent if (self.findings or self.charges) and self._may_halt() else _NOBODY,
             final=not policy.speaks_of_posture,
         )
 
@@ -110,29 +111,15 @@ def _classified(policy: Policy, declared: Facts, subject: Subject) -> Facts:
 
 def evaluate(case: Case, situation: Situation, now: int) -> Verdict:
     """The verdict of all guards, the circuits being as time has left them at `now`."""
-    findings = [
-        *_posture_findings(situation),
-        *_quota_findings(case, situation, now),
-        *_circuit_findings(case, situation, now),
-        *case.findings,
-    ]
-    return judge(findings) if findings else CLEAN
-
-
-def _posture_findings(situation: Situation) -> Iterable[Finding]:
-    finding = posture_finding(situation.posture)
-    return (finding,) if finding is not None else ()
-
-
-def _quota_findings(case: Case, situation: Situation, now: int) -> Iterable[Finding]:
+    posture = posture_finding(situation.posture)
+    findings = [posture] if posture is not None else []
     for charge in case.charges:
-        finding = charge.finding(situation.usage[charge.subject], now, case.policy.time_zone, case.acl_tier)
-        if finding is not None:
-            yield finding
-
-
-def _circuit_findings(case: Case, situation: Situation, now: int) -> Iterable[Finding]:
+        exceeded = charge.finding(situation.usage[charge.subject], now, case.policy.time_zone, case.acl_tier)
+        if exceeded is not None:
+            findings.append(exceeded)
     for scope, settings in case.circuits:
         circuit = situation.circuits[scope]
-        if circuit.state is not State.CLOSED and (finding := circuit_finding(circuit, settings, now)) is not None:
-            yield finding
+        if circuit.state is not State.CLOSED and (refused := circuit_finding(circuit, settings, now)) is not None:
+            findings.append(refused)
+    findings += case.findings
+    return judge(findings) if findings else CLEAN

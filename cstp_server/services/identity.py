@@ -16,11 +16,11 @@ def agent_of(caller: Caller, named: str | None) -> str | Forbidden:
 
 
 def is_own(caller: Caller, decision: Decision) -> bool:
-    """Whether the caller is the decision's own agent, or the very agent's token that asked for it under another name."""
+    """Whether the caller is the decision's own agent, or the very agent's token that asked for it, or told of it, under another name."""
     if caller.own_agent == decision.facts.agent_id:
         return True
-    asked_itself = decision.source is Source.CHECKED and decision.principal == caller.principal
-    return caller.authenticated and Role.AGENT in caller.roles and asked_itself
+    told_itself = decision.source is not Source.PROPOSED and decision.principal == caller.principal
+    return caller.authenticated and Role.AGENT in caller.roles and told_itself
 
 
 def agent_of_reviewed(caller: Caller, named: str | None) -> str | Forbidden:

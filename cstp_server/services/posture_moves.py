@@ -6,7 +6,7 @@ from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_guards import GuardRefusal
-from cstp_server.domain.postures import AgentPosture, Posture, TransitionType, halted, moved, transition_type
+from cstp_server.domain.postures import Posture, TransitionType, halted, moved, transition_type
 from cstp_server.domain.refusals import Conflict, Forbidden
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.looking import posture_in
@@ -25,6 +25,8 @@ class MovePosture:
     request: PostureRequest
     seen: Posture
     refusal: GuardRefusal | None
+    blocked_at: int | None = None
+    """When the agent had last been blocked then: who has blocked it since must not be overruled by an answer that came before."""
 
     @property
     def tenant(self) -> str:
@@ -45,7 +47,7 @@ class MovePosture:
         if request.expected is not None and request.expected is not current.posture:
             message = f"agent `{request.agent_id}` is `{current.posture.label}`, not `{request.expected.label}`"
             return Decided(Conflict(message), events=(attempt.refused(attribution, _STALE, message),))
-        if current.posture is not self.seen:
+        if current.posture is not self.seen or current.blocked_at != self.blocked_at:
             message = f"agent `{request.agent_id}` was moved to `{current.posture.label}` meanwhile: look again"
             return Decided(Conflict(message), events=(attempt.refused(attribution, _STALE, message),))
         if kind is TransitionType.UPGRADE and self.caller.own_agent == request.agent_id:
@@ -77,13 +79,12 @@ class BlockAgent:
         return _agent_alone(self.agent_id)
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[TransitionAnswer]:
-        """Block it; that somebody wanted it is recorded also where the agent has been moved there already."""
+        """Block it. That is on record also for one that has been blocked already, and stops what waits or is being asked for."""
         current = posture_in(view, policy, self.agent_id)
         after = halted(current, by=self.caller.principal, reason=self.reason, at=now)
         attempt = Attempt(self.agent_id, current.posture, Posture.BLOCKED, TransitionType.EMERGENCY_DOWNGRADE, self.reason)
         attribution = Attribution(self.tenant, self.caller.principal, now, policy.version)
-        postures: tuple[AgentPosture, ...] = () if after is current else (after,)
-        return Decided(_answer(attempt, now), postures=postures, events=(attempt.succeeded(attribution),))
+        return Decided(_answer(attempt, now), postures=(after,), events=(attempt.succeeded(attribution),))
 
 
 def _agent_alone(agent_id: str) -> Needs:

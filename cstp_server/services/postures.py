@@ -22,7 +22,7 @@ async def get(reader: Reader, policy: Policy, clock: Clock, caller: Caller, agen
     """The agent's posture with its record; for one that was never heard of, the posture that it would begin with."""
     current = policy.postures.of(agent_id, await reader.posture(caller.tenant, agent_id))
     record = await record_of(reader, policy, clock, caller.tenant, agent_id)
-    return PostureView(current, record, await _earnable(reader, policy, clock, caller.tenant, current))
+    return PostureView(current, record, await _earnable(reader, policy, clock, caller.tenant, current, record))
 
 
 async def record_of(reader: Reader, policy: Policy, clock: Clock, tenant: str, agent_id: str) -> Record:
@@ -53,7 +53,7 @@ async def transition(
         reviewed=view.record.reviewed,
     )
     refusal = await guardians.ask(policy.postures.guards, asked)
-    return await transactor.run(MovePosture(caller, request, before, refusal))
+    return await transactor.run(MovePosture(caller, request, before, refusal, view.posture.blocked_at))
 
 
 async def emergency_downgrade(transactor: Transactor, caller: Caller, agent_id: str, reason: str) -> TransitionAnswer | Refusal:
@@ -85,11 +85,12 @@ def _entry(event: Event) -> PostureEntry:
     )
 
 
-async def _earnable(reader: Reader, policy: Policy, clock: Clock, tenant: str, current: AgentPosture) -> Earnable | None:
+async def _earnable(reader: Reader, policy: Policy, clock: Clock, tenant: str, current: AgentPosture, record: Record) -> Earnable | None:
     """The posture that the agent can earn next, and what it takes."""
     earned = next_earned(policy, current)
     if earned is None:
         return None
     now = clock.now()
-    record = await record_since(reader, policy, tenant, current.agent_id, evidence_since(policy, current, now), now)
-    return Earnable(earned.to, successes_needed(record, min_score=earned.min_score, min_reviewed=earned.min_reviewed))
+    fresh = await record_since(reader, policy, tenant, current.agent_id, evidence_since(policy, current, now), now)
+    needed = successes_needed(record, min_score=earned.min_score, min_reviewed=0)
+    return Earnable(earned.to, max(needed, earned.min_reviewed - fresh.reviewed) if needed is not None else None)

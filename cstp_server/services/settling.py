@@ -60,7 +60,7 @@ def needs_of(decision: Decision, policy: Policy, view: View) -> Needs:
     if decision.source is Source.PROPOSED:
         agent = frozenset((decision.facts.agent_id,))
         return Needs(wanted, postures=agent, moves=agent)
-    needs = _case(decision, policy, view).needs(wanted, (claim.subject for claim in decision.claims))
+    needs = _case(decision, policy, view).needs(wanted, [claim.subject for claim in decision.claims])
     return replace(needs, moves=needs.postures)  # an agent that is being blocked does not get it through
 
 

@@ -74,6 +74,8 @@ class DatabaseFile:
         """Note which file a connection has open, now that its write-ahead log is there. Raises `FileLost`."""
         now, opened = self._identity(), connection.identity[0]
         with self._opening:
+            if now[0] is None:
+                raise FileLost(self._gone())
             if now[0] != opened:
                 raise FileReplaced(f"`{self._path}` was replaced while it was opened")
             for other in self._open:

@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
+from cstp_server.storage.database_file import FileLost
 from cstp_server.storage.trouble import cause_of
 
 _log = structlog.get_logger(__name__)
@@ -28,12 +29,18 @@ class Outage:
         self._changing = threading.Lock()
         self._failing: set[Side] = set()
         self._failed_at = 0.0
+        self._told: set[str] = set()
 
     def failed(self, side: Side, error: SQLAlchemyError) -> None:
         """The store did not do what it was asked to. May be called from any thread."""
+        cause = cause_of(error)
         with self._changing:
             if not self._failing:
-                _log.error("store_unavailable", side=side.value, cause=cause_of(error))
+                self._told.clear()
+            # what is wrong with the file asks for something else each time, so each cause is told
+            if not self._failing or (isinstance(error, FileLost) and cause not in self._told):
+                _log.error("store_unavailable", side=side.value, cause=cause)
+                self._told.add(cause)
             self._failing.add(side)
             self._failed_at = self._clock.monotonic()
 

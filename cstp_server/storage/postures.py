@@ -12,6 +12,10 @@ from cstp_server.storage.locking import lock
 T = TypeVar("T")
 
 
+_LOCKS = 1024
+"""A circuit may hold down any number of agents."""
+
+
 def posture_row(tenant: str, posture: AgentPosture) -> dict[str, Any]:
     """The row of an agent's posture."""
     return {
@@ -71,4 +75,4 @@ def _of_type(kind: type[T], value: Any) -> T:
 
 def lock_postures(connection: Connection, keys: Iterable[tuple[str, str]]) -> None:
     """Keep everybody else from moving these agents until the transaction ends, those without a row too."""
-    lock(connection, "posture", keys)
+    lock(connection, "posture", keys, at_most=_LOCKS)

@@ -1,7 +1,7 @@
 """Postures: their order, their moves, and what circuits hold down and let go again (SPEC 8)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -83,10 +83,11 @@ def test_a_move_says_who_when_and_why() -> None:
 
 
 def test_to_stay_is_no_move() -> None:
-    """Neither by hand, nor by a halt of who is blocked."""
+    """By hand; and a halt of who is blocked only stops what has begun since."""
     assert by_hand(AT_FIRST, FULL) is AT_FIRST
     blocked = by_hand(AT_FIRST, BLOCKED)
-    assert halt(blocked) is blocked
+    again = halt(blocked)
+    assert again == replace(blocked, blocked_at=again.blocked_at)
 
 
 def test_a_circuit_lowers_keeps_the_original_and_restores_it() -> None:

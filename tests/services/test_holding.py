@@ -10,12 +10,13 @@ from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Answer, ReviewAnswer
 from cstp_server.domain.postures import AgentPosture, Posture
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.circuits import get_state
 from cstp_server.services.policies import Archive
 from cstp_server.services.ports import UseCase
-from cstp_server.services.requests import ScopeAnswer, TransitionAnswer
+from cstp_server.services.requests import CircuitView, ScopeAnswer, TransitionAnswer
 from tests.services.conftest import MakeWorld
-from tests.services.governing import block, history, move, posture_move
-from tests.services.world import World, checking, circuits_policy, moving, policy_of, reviewing, tripping
+from tests.services.governing import block, history, known, move, posture_move
+from tests.services.world import OPS, World, checking, circuits_policy, moving, policy_of, reviewing, tripping
 
 ASSISTED, SUPERVISED, HUMAN, BLOCKED = Posture.ASSISTED, Posture.SUPERVISED, Posture.HUMAN_DECIDES, Posture.BLOCKED
 COOLDOWN = 10_000
@@ -382,6 +383,83 @@ def test_an_archived_circuit_that_is_covered_again_lowers_nobody(make_world: Mak
     assert world.posture() is None
     close(world)
     assert world.posture() is None
+
+
+# the seed's posture breaker
+
+SEEDS = {
+    "scope": "agent:*",
+    "failure_threshold": 5,
+    "cooldown_ms": 60_000,
+    "half_open_probes": 3,
+    "window_ms": 300_000,
+    "severity_weights": {"low": 0.5, "medium": 1.0, "high": 2.0, "critical": 5.0},
+    "on_open": {"downgrade_to": "human_decides"},
+}
+
+
+def metrics(world: World) -> CircuitView:
+    """What the seed calls the breaker's metrics."""
+    view = world.do(get_state(world.store.reader, world.policy, OPS, BOT))
+    assert isinstance(view, CircuitView)
+    return view
+
+
+def test_the_life_of_the_seeds_breaker(make_world: MakeWorld) -> None:
+    """Weighted failures open it and lower the agent, which proves itself in three approved probes, fails one, and at last is restored."""
+    world = make_world(circuits_policy(SEEDS, agents={"*": {"posture": "full_autonomy"}}))
+    for number, (severity, weighted) in enumerate([("low", 0.5), ("low", 1), ("medium", 2), ("high", 4), ("low", 4.5)]):
+        world.check(f"f{number}")
+        world.review(f"f{number}", "failure", severity)
+        assert (metrics(world).state, metrics(world).weighted_failures, metrics(world).failure_count) == ("closed", weighted, number + 1)
+    assert known(world).posture.posture is Posture.FULL_AUTONOMY
+    world.check("f5")
+    world.review("f5", "failure")
+    assert (metrics(world).state, metrics(world).weighted_failures, metrics(world).cooldown_remaining_ms) == ("open", 5.5, 60_000)
+    view = known(world).posture
+    assert (view.posture, view.original) == (HUMAN, Posture.FULL_AUTONOMY)
+    refused = world.check("while open")
+    assert {(finding.type.value, finding.intervention.label) for finding in refused.verdict.violations} == {
+        ("posture", "escalate"),
+        ("circuit_breaker", "block"),
+    }
+    assert refused.pending is None
+    world.hand.advance(60_000)
+    for id in "abcd":
+        assert world.check(id).pending is not None
+    assert [world.resolve(id).status.value for id in "abcd"] == ["approved", "approved", "approved", "denied"]
+    assert len(world.seen(BOT).leases) == 3
+    world.review("a", "success")
+    world.review("b", "success")
+    assert (metrics(world).state, metrics(world).probe_successes) == ("half_open", 2)
+    world.review("c", "failure", "low")
+    assert (metrics(world).state, known(world).posture.posture) == ("open", HUMAN)
+    world.hand.advance(60_000)
+    for id in "efg":
+        assert known(world).posture.original is Posture.FULL_AUTONOMY
+        probe(world, id, "success")
+    assert (metrics(world).state, metrics(world).failure_count) == ("closed", 0)
+    restored = known(world).posture
+    assert (restored.posture, restored.original, restored.set_by) == (Posture.FULL_AUTONOMY, None, BOT)
+    assert [(before, after) for before, after, _, _ in moves(world)] == [
+        ("full_autonomy", "human_decides"),
+        ("human_decides", "full_autonomy"),
+    ]
+
+
+def test_one_critical_failure_opens_the_seeds_breaker(make_world: MakeWorld) -> None:
+    """And failures that have left the window do not count any more."""
+    world = make_world(circuits_policy(SEEDS))
+    world.check("a")
+    world.review("a", "failure", "high")
+    world.hand.advance(300_000)
+    for id in "bc":
+        world.check(id)
+        world.review(id, "failure", "high")
+    assert (metrics(world).state, named(world, "bot")) == ("closed", "as the policy says")
+    world.check("d", agent="other")
+    world.review("d", "failure", "critical")
+    assert (named(world, "other"), world.posture()) == ("human_decides", None)
 
 
 # amendments

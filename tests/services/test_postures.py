@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -402,14 +402,15 @@ def test_an_emergency_blocks_from_every_posture(make_world: MakeWorld, before: P
     assert world.check("a").posture == "blocked"
 
 
-def test_a_second_emergency_is_on_record_and_changes_nothing(make_world: MakeWorld) -> None:
-    """Whoever blocked the agent first remains the one who did."""
+def test_a_second_emergency_is_on_record(make_world: MakeWorld) -> None:
+    """Whoever blocked the agent first remains the one who did; what has begun since is stopped too."""
     world = make_world(policy_of())
     block(world, "bot", "first", OLGA)
     stored = world.posture()
     world.hand.advance(5)
     assert block(world, "bot", "second").success
-    assert world.posture() == stored
+    assert stored is not None
+    assert world.posture() == replace(stored, blocked_at=world.hand.now())
     assert [entry.reason for entry in history(world)] == ["second", "first"]
 
 
