@@ -34,8 +34,8 @@ types: $(DEV)
 imports: $(DEV)
 	$(BIN)/lint-imports --no-cache --no-logo
 
-pytest: $(DEV) ## Run the tests alone (ARGS are pytest's).
-	$(BIN)/python -W error -m pytest $(ARGS)
+pytest: $(DEV) ## Run the tests alone, on all cores (ARGS are pytest's; `ARGS=-n0` runs them one after another).
+	$(BIN)/python -W error -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(DEV) ## Run the long tests, those that take minutes.
 	$(BIN)/python -W error -m pytest -m soak $(ARGS)

@@ -34,7 +34,13 @@ def action_of(draw: random.Random) -> dict[str, Any]:
         "confidence": round(draw.uniform(0.55, 0.99), 2),
         "tags": tags,
         "parameters": {"amount": draw.randrange(10, 900), "currency": "EUR", "path": f"/srv/{draw.randrange(1000)}/report.csv"},
-        "context": {"project": "shop", "codeReviewCompleted": True, "ciGreen": True, "attempt": draw.randrange(3)},
+        "context": {
+            "project": "shop",
+            "codeReviewCompleted": True,
+            "ciGreen": True,
+            "attempt": draw.randrange(3),
+            "cost_used": draw.randrange(200, 900),
+        },
     }
 
 

@@ -11,6 +11,7 @@ from benchmarks.figures import Figure, median_of, show
 from benchmarks.fleet import CALLER, check_of, fleet_facts
 from benchmarks.policies import write_policy
 from cstp_server.clock import SystemClock
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.circuit_state import Circuit
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.usage import Usage
@@ -21,11 +22,12 @@ from cstp_server.storage.loading import Loaded, TenantView
 _CHECKS = 3200
 _BATCH = 32
 _POLICIES = {
-    "20 circuits, 10 rules": (20, False, 30.0),
-    "1,000 circuits, 10 rules": (1000, False, 60.0),
-    "20 circuits, 10 rules, 10 tripwires": (20, True, None),
+    "20 circuits, 10 rules": (20, False, False, 30.0),
+    "1,000 circuits, 10 rules": (1000, False, False, 60.0),
+    "20 circuits, 10 rules, 10 tripwires": (20, True, False, None),
+    "20 circuits, 10 rules, 2 constraints": (20, False, True, None),
 }
-"""How many circuits each policy has, whether it has tripwires, and what deciding may cost at most, in µs."""
+"""How many circuits each policy has, whether it has tripwires, and constraints, and what deciding may cost at most, in µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     """The figures, for each size of policy."""
     figures: list[Figure] = []
     policies = {
-        name: load_policy(write_policy(folder / f"policy-{number}.yaml", circuits, tripwires=tripwires))
-        for number, (name, (circuits, tripwires, _)) in enumerate(_POLICIES.items())
+        name: load_policy(write_policy(folder / f"policy-{number}.yaml", circuits, tripwires=tripwires, constraints=constraints))
+        for number, (name, (circuits, tripwires, constraints, _)) in enumerate(_POLICIES.items())
     }
     facts = fleet_facts(1, _CHECKS)
     measured: dict[str, list[Round]] = {name: [] for name in policies}
@@ -51,7 +53,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
             if number:
                 measured[name].append(one)
     for name, found in measured.items():
-        target = _POLICIES[name][2]
+        *_, target = _POLICIES[name]
         figures.append(median_of(f"decide, policy of {name}", (each.decide for each in found), "µs CPU"))
         figures.append(median_of(f"classify and needs, policy of {name}", (each.needs for each in found), "µs CPU"))
         figures.append(median_of(f"both, policy of {name}", (each.needs + each.decide for each in found), "µs CPU", "at most", target))
@@ -71,6 +73,7 @@ def run(policy: Policy, facts: Sequence[Facts]) -> Round:
         needs_s += time.thread_time() - started
         loaded.circuits = {(CALLER.tenant, scope): Circuit(scope) for needs in wanted for scope in needs.circuits}
         loaded.usage = {(CALLER.tenant, subject): Usage(subject) for needs in wanted for subject in needs.usage}
+        loaded.habits = {(CALLER.tenant, agent_id): AgentHabits(agent_id) for needs in wanted for agent_id in needs.habits}
         loaded.postures = {(CALLER.tenant, agent_id): None for needs in wanted for agent_id in needs.postures}
         started = time.thread_time()
         decided = [check.decide(policy, view, now) for check in checks]

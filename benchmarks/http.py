@@ -95,7 +95,9 @@ def measure(folder: Path, rounds: int, seconds: float, database_url: str | None 
         one = compare(load, bare, served, 1, rounds, seconds)
         reviews = review(load, served, max(3, rounds // 2), seconds)
     figures = figures_of(many, one, reviews)
-    return figures + ([*with_tripwires(folder / "tripwires", rounds, seconds), _floor(folder)] if database_url is None else [])
+    if database_url is not None:
+        return figures
+    return [*figures, *with_tripwires(folder / "tripwires", rounds, seconds), *with_constraints(folder, rounds, seconds), _floor(folder)]
 
 
 def with_tripwires(folder: Path, rounds: int, seconds: float) -> list[Figure]:
@@ -103,7 +105,19 @@ def with_tripwires(folder: Path, rounds: int, seconds: float) -> list[Figure]:
     with generator() as load, bare_route() as bare, service(folder, tripwires=True) as served:
         warm_up(load, bare, served)
         many = compare(load, bare, served, MANY, rounds, seconds)
-    name = "with 10 tripwires, 32 connections"
+    return _with("10 tripwires", many)
+
+
+def with_constraints(folder: Path, rounds: int, seconds: float) -> list[Figure]:
+    """Checks under a policy with two constraints, one of which the service counts for by itself."""
+    with generator() as load, bare_route() as bare, service(folder / "constraints", constraints=True) as served:
+        warm_up(load, bare, served)
+        many = compare(load, bare, served, MANY, rounds, seconds)
+    return _with("2 constraints", many)
+
+
+def _with(what: str, many: Sequence[Pair]) -> list[Figure]:
+    name = f"with {what}, 32 connections"
     return [
         median_of(f"throughput, {name}, of the bare route", (p.served.rate / p.bare.rate for p in many), "x", "at least", 0.40),
         *_of_server(f"check, {name}", [p.served for p in many]),

@@ -93,8 +93,14 @@ _CLASSIFICATION: tuple[dict[str, Any], ...] = (
 )
 
 
-def write_policy(path: Path, circuits: int = len(_CIRCUITS), *, tripwires: bool = False) -> Path:
-    """A policy of 10 rules and so many circuits, templates among them, at `path`; with 10 tripwires where they are wanted."""
+_CONSTRAINTS: dict[str, Any] = {"global": {"cost_limit": 1000, "rate_limit": "100000000/hour"}}
+"""A bound that the agents speak of, and one that the service counts for by itself; the load reaches neither."""
+
+
+def write_policy(path: Path, circuits: int = len(_CIRCUITS), *, tripwires: bool = False, constraints: bool = False) -> Path:
+    """A policy of 10 rules and so many circuits, templates among them, at `path`; with 10 tripwires, and two constraints, where they
+    are wanted.
+    """
     exact = ({"scope": f"agent:extra-{number}", "failure_threshold": 5} for number in range(circuits - len(_CIRCUITS)))
     document: dict[str, Any] = {
         "classification": [dict(rule) for rule in _CLASSIFICATION],
@@ -103,5 +109,7 @@ def write_policy(path: Path, circuits: int = len(_CIRCUITS), *, tripwires: bool 
     }
     if tripwires:
         document["tripwires"] = _TRIPWIRES
+    if constraints:
+        document["constraints"] = _CONSTRAINTS
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path

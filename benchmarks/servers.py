@@ -31,11 +31,13 @@ class Target:
 
 
 @contextmanager
-def service(folder: Path, *, circuits: int = 20, tripwires: bool = False, database_url: str | None = None) -> Iterator[Target]:
+def service(
+    folder: Path, *, circuits: int = 20, tripwires: bool = False, constraints: bool = False, database_url: str | None = None
+) -> Iterator[Target]:
     """The service as in production: one worker, tokens, an empty store; SQLite in `folder` unless another database is named."""
     _end_in_order()
     folder.mkdir(parents=True, exist_ok=True)
-    policy = write_policy(folder / "policy.yaml", circuits, tripwires=tripwires)
+    policy = write_policy(folder / "policy.yaml", circuits, tripwires=tripwires, constraints=constraints)
     server = RunningServer(folder, database_url=database_url, config=policy, env=_ENVIRONMENT)
     if database_url is not None:
         server.cli("db", "upgrade")

@@ -16,7 +16,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from cstp_server import logs
-from cstp_server.clock import Clock, SystemClock
+from cstp_server.appraising import Appraising
+from cstp_server.clock import Clock, SystemClock, new_id
+from cstp_server.dimensions.known import KnownDimensions
 from cstp_server.domain.events import Event
 from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy
@@ -30,7 +32,7 @@ from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
 from cstp_server.services.earning import Appraisal
-from cstp_server.services.ports import Guardians
+from cstp_server.services.ports import Dimensions, Guardians
 from cstp_server.settings import Settings, metrics_folder, unknown_variables
 from cstp_server.storage.calls import Limits as QueueLimits
 from cstp_server.storage.engine import database_url
@@ -52,6 +54,7 @@ class Parts:
     worker: Worker
     waiters: Waiters
     guardians: Guardians
+    dimensions: Dimensions
     metrics: Metrics
     clock: Clock
 
@@ -60,25 +63,31 @@ class Parts:
         return {**await self.store.report(), "policy": True}
 
     def note(self, events: Sequence[Event]) -> None:
-        """Count the moves of circuits and wake who waits, once it is durable."""
+        """Count what happened, wake who waits, and stop what blocked agents wait for, once it is durable."""
         self.waiters.note(events)
+        self.worker.note(events)
         for event in events:
             cause = event.data.get("cause")
             if cause is not None:
                 self.metrics.moved(str(cause), str(event.data.get("state")))
+            held = event.data.get("constraints")
+            if held is not None:
+                self.metrics.evaluated(satisfied=held["satisfied"], failed=held["failed"], flags=held["flags"])
 
 
 def assemble(settings: Settings, clock: Clock) -> Parts:
     """The parts of a server process, wired together and not yet started. Raises `BadPolicy`, `UnsupportedDatabase`."""
-    metrics = Metrics(metrics_folder())
+    dimensions = KnownDimensions.found(allow_unreviewed=settings.allow_unreviewed_dimensions)
+    metrics = Metrics(metrics_folder(), [*dimensions.built_in, *dimensions.custom])
     file = PolicyFile(settings.config, optional="config" not in settings.model_fields_set)
-    policy = LivePolicy(file, metrics, clock)
+    policy = LivePolicy(file, metrics, clock, allow_unreviewed=dimensions.allow_unreviewed)
     limits = QueueLimits(settings.queue_limit, settings.batch_limit, settings.deadline_ms)
     store = Store(database_url(settings.database_url), lambda: policy.current, clock, metrics, limits)
     guardians = InstalledGuardians(load_guards())
     appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
-    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, appraisal, settings.sweep_interval_ms)
-    parts = Parts(store, policy, worker, Waiters(store), guardians, metrics, clock)
+    appraising = Appraising(store, store.duties, store.reader, appraisal, lambda: policy.current, clock, new_id("process"))
+    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, appraising, settings.sweep_interval_ms)
+    parts = Parts(store, policy, worker, Waiters(store), guardians, dimensions, metrics, clock)
     store.transactor.on_versions = policy.follow
     store.transactor.on_committed = parts.note
     return parts
@@ -95,6 +104,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         reader=parts.store.reader,
         waiting=parts.waiters,
         guardians=parts.guardians,
+        dimensions=parts.dimensions,
         policy_source=parts.policy,
         authenticator=parts.store.tokens,
         readiness=parts,
@@ -122,7 +132,7 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     loop = asyncio.get_running_loop()
     _settle_memory()
     parts.store.start()
-    parts.policy.start(parts.store.transactor, parts.worker.archive)
+    parts.policy.start(parts.store.transactor, parts.worker.align)
     parts.worker.start()
     parts.waiters.start()
     _close_before_ending(parts.waiters)

@@ -18,6 +18,7 @@ import structlog
 
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest, applying
 from cstp_server.domain.postures import TransitionType
+from cstp_server.services.ports import InstalledGuard
 
 GROUP = "cstp.guards"
 """The entry point group that guards are found by."""
@@ -56,6 +57,11 @@ class InstalledGuardians:
 
     def __init__(self, installed: Sequence[TransitionGuard], *, seconds: float = ASKED_FOR_SECONDS, at_once: int = ASKED_AT_ONCE) -> None:
         self._installed = tuple(_Outsider(guard, seconds, at_once) for guard in installed)
+
+    @property
+    def installed(self) -> Sequence[InstalledGuard]:
+        """The installed guards, in the order in which they are asked."""
+        return [_described(outsider.guard) for outsider in self._installed]
 
     async def ask(self, guards: Sequence[TransitionGuard], request: TransitionRequest) -> GuardRefusal | None:
         """Who refuses the transition first, and why; none when nobody does."""
@@ -142,6 +148,10 @@ def _verdict(guard: TransitionGuard, request: TransitionRequest) -> str | None:
         answer.close()
     _log.warning("guard_unclear", guard=guard.name, agent=request.agent_id, answer=type(answer).__name__)
     return _UNCLEAR
+
+
+def _described(guard: TransitionGuard) -> InstalledGuard:
+    return InstalledGuard(guard.name, guard.applies_to, loaded=not isinstance(guard, BrokenGuard))
 
 
 def _plain(reason: str) -> str:

@@ -1,5 +1,6 @@
 """What Prometheus sees. Labels are bounded: methods, codes, interventions, causes and states, never scopes, agents or ids."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,16 +11,20 @@ from cstp_server.settings import metrics_folder
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_EVALUATION_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+_OTHER = "other"
 
 
 class Metrics:
     """The metrics of one server process.
 
     `folder` is where several processes keep what they count (`PROMETHEUS_MULTIPROC_DIR`); then any of them answers for all.
+    `dimensions` are the names that failures of constraints are counted by; any other one is `other`.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, dimensions: Collection[str] = ()) -> None:
         self._folder = folder
+        self._dimensions = frozenset(dimensions)
         self._registry = CollectorRegistry()
         registry = self._registry
         self._calls = Counter("cstp_calls", "Calls by method and code; code 0 is success.", ("method", "code"), registry=registry)
@@ -33,6 +38,12 @@ class Metrics:
         self._reloads = Counter("cstp_policy_reloads", "Attempts to read the policy anew.", ("result",), registry=registry)
         self._policy = Gauge("cstp_policy_loaded_timestamp_seconds", "When this policy came into force.", registry=registry,
                              multiprocess_mode="livemostrecent")  # fmt: skip
+        self._evaluations = Counter("cstp_constraint_evaluations", "Evaluations of constraints, at checks and on demand.", ("result",),
+                                    registry=registry)  # fmt: skip
+        self._failures = Counter("cstp_constraint_failures", "Dimensions that were not satisfied.", ("dimension",), registry=registry)
+        self._flags = Counter("cstp_constraint_gaming_flags", "What the habits of agents showed, by kind.", ("kind",), registry=registry)
+        self._evaluation = Histogram("cstp_constraint_evaluation_duration_seconds", "How long evaluations on demand take.",
+                                     registry=registry, buckets=_EVALUATION_BUCKETS)  # fmt: skip
         info = Gauge("cstp_build_info", "The version that runs.", ("version",), registry=registry, multiprocess_mode="livemax")
         info.labels(__version__).set(1)
         self._calls_of: dict[tuple[str, int], Counter] = {}
@@ -68,6 +79,18 @@ class Metrics:
     def moved(self, cause: str, state: str) -> None:
         """A circuit went into `state` because of `cause`."""
         self._moves.labels(cause, state).inc()
+
+    def evaluated(self, *, satisfied: bool, failed: Iterable[str], flags: Iterable[str]) -> None:
+        """Constraints were evaluated; some dimensions failed, and the agent's habits showed something: `kind:dimension (…)`."""
+        self._evaluations.labels("passed" if satisfied else "failed").inc()
+        for name in failed:
+            self._failures.labels(name if name in self._dimensions else _OTHER).inc()
+        for flag in flags:
+            self._flags.labels(flag.partition(":")[0]).inc()
+
+    def evaluation_took(self, seconds: float) -> None:
+        """Constraints were evaluated on demand."""
+        self._evaluation.observe(seconds)
 
     def reloaded(self, *, accepted: bool, at: int) -> None:
         """The policy was read anew, `at` in ms since the epoch."""

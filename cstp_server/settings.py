@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         default=4_096, ge=1, description="The most connections of one server process, idle ones included; one more gets HTTP 503."
     )
+    allow_unreviewed_dimensions: bool = Field(
+        default=False, description="Whether constraint dimensions of installed packages can be used without an approval; for tests."
+    )
     shutdown_timeout_ms: int = Field(default=10_000, ge=0, description="How long calls in flight may take to finish after SIGTERM.")
 
     @field_validator("token_key")

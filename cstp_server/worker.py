@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from typing import Protocol
 
 import structlog
 
+from cstp_server.appraising import Appraising
 from cstp_server.clock import Clock
+from cstp_server.domain.agent_habits import FORGOTTEN_AFTER_MS
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.postures import Posture
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.earning import Appraisal
-from cstp_server.services.policies import Archive
-from cstp_server.services.ports import Transactor
+from cstp_server.services.policies import Align
+from cstp_server.services.ports import CircuitMark, Transactor
 from cstp_server.services.settling import RunOut
+from cstp_server.services.stopping import Stop
 from cstp_server.services.sweeping import Sweep
 from cstp_server.services.tidying import Tidy
 
@@ -23,8 +28,11 @@ _log = structlog.get_logger(__name__)
 _DAY_MS = 86_400_000
 _PRUNE_EVERY_SECONDS = 3600.0
 _APPRAISE_EVERY_SECONDS = 10.0
+_STOP_EVERY_SECONDS = 30.0
 _BETWEEN_BATCHES_SECONDS = 0.05
 _PAGE = 500
+_STOPPED_AT_ONCE = 100
+_BLOCKING = frozenset({EventType.POSTURE_DOWNGRADED, EventType.POSTURE_MAINTAINED})
 
 
 class Upkeep(Protocol):
@@ -42,8 +50,8 @@ class Upkeep(Protocol):
         """The counters that every process watches."""
         ...
 
-    async def all_circuits(self, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
-        """Every circuit of every tenant, with whether it is archived, from the one after `after` on."""
+    async def all_circuits(self, after: Key | None, limit: int) -> Sequence[CircuitMark]:
+        """Every circuit of every tenant, archived ones too, from the one after `after` on."""
         ...
 
     async def tenants(self) -> Sequence[str]:
@@ -58,12 +66,16 @@ class Upkeep(Protocol):
         """Every subject that has used something of a quota, by tenant, in order, from the one after `after` on."""
         ...
 
-    async def agents(self, tenant: str, after: str | None, limit: int) -> Sequence[str]:
-        """Agents that have decisions, in order, from the one after `after` on."""
+    async def stopped_decisions(self, limit: int) -> Sequence[Key]:
+        """Decisions that still wait although their agent was blocked since they began to."""
         ...
 
     async def prune_hits(self, tenant: str, before: int) -> int:
         """Delete a small batch of hits of tripwires from before `before`; how many."""
+        ...
+
+    async def prune_habits(self, before: int) -> int:
+        """Delete a small batch of the habits that nobody has put on record since `before`; how many."""
         ...
 
     async def prune_log(self, before: int, key: Key) -> int:
@@ -81,7 +93,7 @@ class Worker:
         policy: Callable[[], Policy],
         clock: Clock,
         on_versions: Callable[[Mapping[str, int]], None],
-        appraisal: Appraisal,
+        appraising: Appraising,
         sweep_interval_ms: int,
     ) -> None:
         self._upkeep = upkeep
@@ -89,16 +101,20 @@ class Worker:
         self._policy = policy
         self._clock = clock
         self._on_versions = on_versions
-        self._appraisal = appraisal
+        self._appraising = appraising
         self._sweep_seconds = sweep_interval_ms / 1000
         self._tasks: list[asyncio.Task[None]] = []
         self._store_answers = True
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._blocked = asyncio.Event()
 
     def start(self) -> None:
         """Begin, in the running loop."""
+        self._loop = asyncio.get_running_loop()
         self._tasks = [
             asyncio.create_task(self._repeat(self.sweep, self._sweep_seconds), name="sweep"),
-            asyncio.create_task(self._repeat(self.appraise, _APPRAISE_EVERY_SECONDS), name="appraise"),
+            asyncio.create_task(self._repeat(self._appraising.round, _APPRAISE_EVERY_SECONDS), name="appraise"),
+            asyncio.create_task(self._repeat(self._stop_when_blocked, 0), name="stop"),
             asyncio.create_task(self._repeat(self.prune, _PRUNE_EVERY_SECONDS), name="prune"),
         ]
 
@@ -107,6 +123,13 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(StoreUnavailable, Overloaded):
+            await self._appraising.stop()
+
+    def note(self, events: Sequence[Event]) -> None:
+        """Stop what blocked agents wait for as soon as they are. May be called from any thread."""
+        if self._loop is not None and any(_blocks(event) for event in events):
+            self._loop.call_soon_threadsafe(self._blocked.set)
 
     async def sweep(self) -> None:
         """Notice what other processes changed, and let time pass for the circuits and the waiting decisions that are due."""
@@ -121,38 +144,45 @@ class Worker:
     async def _run_out(self, tenant: str, id: str) -> None:
         await self._transactor.run(RunOut(tenant, id))
 
-    async def archive(self) -> None:
-        """Archive circuits that no policy covers any more, and take back those that one covers again."""
+    async def align(self) -> None:
+        """Bring circuits in line with the policy: which of them are in use, and whom those that are not closed hold down."""
         circuits = self._policy().circuits
         after: Key | None = None
         while page := await self._upkeep.all_circuits(after, _PAGE):
-            after = page[-1][0]
-            wrong: dict[str, list[str]] = {}
-            for (tenant, scope), is_archived in page:
-                if is_archived == (circuits.covering_text(scope) is not None):
-                    wrong.setdefault(tenant, []).append(scope)
-            for tenant, scopes in wrong.items():
-                await self._transactor.run(Archive(tenant, scopes))
+            after = (page[-1].tenant, page[-1].scope)
+            affected: dict[str, list[str]] = {}
+            for mark in page:
+                if not mark.is_closed or mark.is_archived == (circuits.covering_text(mark.scope) is not None):
+                    affected.setdefault(mark.tenant, []).append(mark.scope)
+            for tenant, scopes in affected.items():
+                await self._transactor.run(Align(tenant, scopes))
 
-    async def appraise(self) -> None:
-        """Look at what agents have earned, where the policy has them earn anything."""
-        if not self._policy().postures.earned:
-            return
-        for tenant in await self._upkeep.tenants():
-            after: str | None = None
-            while page := await self._upkeep.agents(tenant, after, _PAGE):
-                after = page[-1]
-                for agent_id in page:
-                    await self._appraisal.look_at(self._policy(), tenant, agent_id)
+    async def stop_decisions(self) -> None:
+        """Deny what still waits although its agent was blocked meanwhile, in batches small enough not to be noticed."""
+        while found := await self._upkeep.stopped_decisions(_STOPPED_AT_ONCE):
+            await asyncio.gather(*[self._stop_decision(tenant, id) for tenant, id in found])
+            await _breathe()
+
+    async def _stop_decision(self, tenant: str, id: str) -> None:
+        await self._transactor.run(Stop(tenant, id))
+
+    async def _stop_when_blocked(self) -> None:
+        """Once this process has blocked somebody, and now and then, for what others have left undone."""
+        self._blocked.clear()
+        await self.stop_decisions()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._blocked.wait(), _STOP_EVERY_SECONDS)
 
     async def tidy(self) -> None:
-        """Forget what was used of quotas and counts no more."""
+        """Forget what was used of quotas and counts no more, and the habits of agents that nobody looks at any more."""
         after: Key | None = None
         while page := await self._upkeep.usage_subjects(after, _PAGE):
             after = page[-1]
             for tenant, of_tenant in groupby(page, key=itemgetter(0)):
                 await self._transactor.run(Tidy(tenant, [subject for _, subject in of_tenant]))
                 await _breathe()
+        while await self._upkeep.prune_habits(self._clock.now() - FORGOTTEN_AFTER_MS):
+            await _breathe()
 
     async def prune(self) -> None:
         """Delete what is past its retention, in batches small enough not to be noticed."""
@@ -168,9 +198,9 @@ class Worker:
                 await _breathe()
         after: Key | None = None
         while page := await self._upkeep.all_circuits(after, _PAGE):
-            after = page[-1][0]
-            for key, _ in page:
-                while await self._upkeep.prune_log(before, key):
+            after = (page[-1].tenant, page[-1].scope)
+            for mark in page:
+                while await self._upkeep.prune_log(before, (mark.tenant, mark.scope)):
                     await _breathe()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
@@ -185,6 +215,10 @@ class Worker:
             except Exception as fault:  # noqa: BLE001 - the worker must outlive whatever one round of it meets
                 _log.error("worker_faulted", exc_info=fault)
             await asyncio.sleep(seconds)
+
+
+def _blocks(event: Event) -> bool:
+    return event.type in _BLOCKING and event.data.get("to_posture") == Posture.BLOCKED.label
 
 
 async def _breathe() -> None:

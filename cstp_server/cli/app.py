@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cstp_server import __version__
-from cstp_server.cli import circuits, decisions, exits, policies, postures, rules, server, tokens, tripwires, waiting
+from cstp_server.cli import circuits, constraints, decisions, exits, policies, postures, rules, server, tokens, tripwires, trust, waiting
 from cstp_server.cli.session import Session, Wiring
 from cstp_server.cli.usage import Commands
 
@@ -94,6 +94,8 @@ for command in (
 ):
     app.command(command.__name__.rstrip("_"), rich_help_panel=_CALLS)(command)
 app.add_typer(postures.posture, name="posture", rich_help_panel=_CALLS)
+app.add_typer(trust.trust, name="trust", rich_help_panel=_CALLS)
+app.add_typer(constraints.constraints, name="constraints", rich_help_panel=_CALLS)
 
 
 def run(wiring: Wiring) -> None:

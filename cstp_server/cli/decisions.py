@@ -9,6 +9,7 @@ from cstp_server.cli import exits
 from cstp_server.cli.output import Cell, print_json, print_line, print_record, print_table
 from cstp_server.cli.session import calling
 from cstp_server.cli.values import parse_pairs, parse_since
+from cstp_server.domain.damage import DamageType
 from cstp_server.domain.decisions import Outcome, Severity, Status
 from cstp_server.domain.facts import Stakes
 
@@ -81,6 +82,10 @@ def review(
     outcome: Annotated[Outcome, typer.Argument(metavar="OUTCOME", help="How it turned out: success, partial, failure or abandoned.")],
     severity: Annotated[Severity | None, typer.Option(help="How bad a failure was; medium when left out.")] = None,
     error_type: Annotated[str | None, typer.Option(help="Such as `Timeout`.")] = None,
+    damage_type: Annotated[
+        DamageType | None, typer.Option(case_sensitive=False, help="What a failure did to the user's trust; wrong_answer when left out.")
+    ] = None,
+    user_explicit: Annotated[bool, typer.Option("--user-explicit", help="The user said so.")] = False,
     notes: Annotated[str | None, typer.Option(help="For the record.")] = None,
     amend: Annotated[bool, typer.Option("--amend", help="Correct an earlier review; takes the role `ops`.")] = False,
     as_json: AsJson = False,
@@ -94,7 +99,16 @@ def review(
       cstp review dec_01J9ZC3V5M failure --severity high --error-type Timeout
     """
     with calling(context) as client:
-        answer = client.review(id, outcome, severity=severity, error_type=error_type, notes=notes, amend=amend)
+        answer = client.review(
+            id,
+            outcome,
+            severity=severity,
+            error_type=error_type,
+            damage_type=damage_type,
+            user_explicit=user_explicit or None,
+            notes=notes,
+            amend=amend,
+        )
     if as_json:
         print_json(answer.raw)
         return

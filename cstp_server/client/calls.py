@@ -4,7 +4,9 @@
 carry a decision id of the client's own making, a repeated review is known as a duplicate, and reads read. `trip_circuit` is repeated
 too, because a second trip can only leave the circuit forced open. `reset_circuit` is not, unless the server certainly did not carry out
 the first: a second reset could wipe away what went wrong in between. A second resolution changes nothing and is a conflict. An
-emergency downgrade is repeated like a trip; a transition is not, or it could undo an emergency that came in between.
+emergency downgrade is repeated like a trip; a transition is not, or it could undo an emergency that came in between. A dimension is
+rejected like that, and approved like this. An evaluation of constraints is not repeated: each counts for the agent's habits. What is
+told of a user's trust carries an id and counts once; a reset of trust is like that of a circuit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,15 +16,20 @@ from typing import Any, Generic, TypeVar
 
 from cstp_server.client.decoding import decode
 from cstp_server.client.errors import BadAnswer
-from cstp_server.client.proposals import Outcome, PostureName, Proposal, Resolution, Severity, Stakes, given
+from cstp_server.client.proposals import Interaction, Outcome, PostureName, Proposal, Resolution, Severity, Stakes, TrustDamageType, given
 from cstp_server.client.results import (
+    AutonomyLevel,
     Awaited,
     Check,
     Circuit,
     CircuitChange,
     CircuitPage,
+    Confirmation,
     Decision,
     DecisionPage,
+    Dimension,
+    Dimensions,
+    Evaluation,
     Guardrails,
     History,
     Posture,
@@ -33,7 +40,11 @@ from cstp_server.client.results import (
     Reloaded,
     Resolved,
     Review,
+    Tightening,
     TripwireStats,
+    TrustMetrics,
+    TrustRecord,
+    TrustReset,
 )
 from cstp_server.clock import new_id
 
@@ -114,7 +125,7 @@ def review(
     *,
     severity: Severity | str | None = None,
     error_type: str | None = None,
-    damage_type: str | None = None,
+    damage_type: TrustDamageType | str | None = None,
     user_explicit: bool | None = None,
     actual_cost: float | None = None,
     actual_result: str | None = None,
@@ -293,6 +304,133 @@ def posture_history(agent: str, *, limit: int | None = None) -> Call[PostureHist
     for attempt in client.posture_history("refund-bot").transitions: ...
     """
     return Call("cstp.getPostureHistory", given(agentId=agent, limit=limit), partial(decode, PostureHistory))
+
+
+def record_damage(
+    user: str,
+    damage_type: TrustDamageType | str,
+    *,
+    domain: str | None = None,
+    severity: float | None = None,
+    context: str | None = None,
+    user_explicit: bool = False,
+    id: str | None = None,
+) -> Call[TrustRecord]:
+    """Say that something went wrong for a user, in one domain of trust. Needs one of the roles `agent`, `ci` and `ops`.
+
+    `severity`, above 0 and at most 1, is how much of the type's weight counts. Without an `id` the client makes one, so that a lost
+    answer can be asked for again and nothing counts twice.
+
+        client.record_damage("user_123", TrustDamageType.WRONG_ANSWER, domain="code_review", context="Python 2 syntax")
+    """
+    params = given(
+        userId=user,
+        domain=domain,
+        damageType=damage_type,
+        severity=severity,
+        context=context,
+        userExplicit=user_explicit or None,
+        id=id if id is not None else new_id("trust"),
+    )
+    return Call("cstp.recordDamage", params, partial(decode, TrustRecord))
+
+
+def record_success(
+    user: str, *, domain: str | None = None, context: str | None = None, user_explicit: bool = False, id: str | None = None
+) -> Call[TrustRecord]:
+    """Say that a user was content, which restores trust while it is under test. `id` and roles as for `record_damage`.
+
+    client.record_success("user_123", domain="code_review", context="accepted without changes")
+    """
+    params = given(
+        userId=user, domain=domain, context=context, userExplicit=user_explicit or None, id=id if id is not None else new_id("trust")
+    )
+    return Call("cstp.recordSuccess", params, partial(decode, TrustRecord))
+
+
+def get_autonomy_level(user: str, *, domain: str | None = None) -> Call[AutonomyLevel]:
+    """How freely the AI may act for a user, and how far trust has come back.
+
+    client.get_autonomy_level("user_123", domain="code_review").can_act_freely
+    """
+    return Call("cstp.getAutonomyLevel", given(userId=user, domain=domain), partial(decode, AutonomyLevel))
+
+
+def should_require_confirmation(user: str, action: str | None = None, *, domain: str | None = None) -> Call[Confirmation]:
+    """Whether an action of that type wants the user's confirmation; one that is not named may be any. A check includes this.
+
+    if client.should_require_confirmation("user_123", "file_write").required: ...
+    """
+    params = given(userId=user, domain=domain, action=action)
+    return Call("cstp.shouldRequireConfirmation", params, partial(decode, Confirmation))
+
+
+def reset_trust(user: str, *, domain: str | None = None, reason: str | None = None) -> Call[TrustReset]:
+    """Make a user's trust whole again, whatever happened to it. Needs the role `ops`.
+
+    client.reset_trust("user_123", domain="code_review", reason="the user asked for it")
+    """
+    params = given(userId=user, domain=domain, reason=reason)
+    return Call("cstp.resetTrust", params, partial(decode, TrustReset), repeatable=False)
+
+
+def trust_metrics() -> Call[TrustMetrics]:
+    """How all users stand. Needs the role `viewer`.
+
+    client.trust_metrics().states["reduced_autonomy"]
+    """
+    return Call("cstp.getTrustMetrics", {}, partial(decode, TrustMetrics))
+
+
+def evaluate_constraints(
+    constraints: Mapping[str, Any],
+    context: Mapping[str, Any] | None = None,
+    *,
+    mode: Interaction | str | None = None,
+    agent: str | None = None,
+) -> Call[Evaluation]:
+    """Hold a context against constraints; `satisfied` of the answer says whether it is within them.
+
+    All dimensions must pass unless `mode` says otherwise. `agent` is whose habits it counts for: the token's, if it has one, or nobody's.
+
+        client.evaluate_constraints({"cost_limit": 1000, "rate_limit": "100/minute"}, {"cost_used": 500, "requests_in_period": 50})
+    """
+    params = given(constraints=dict(constraints), context=dict(context) if context is not None else None, mode=mode, agentId=agent)
+    return Call("cstp.evaluateConstraints", params, partial(decode, Evaluation), repeatable=False)
+
+
+def validate_tightening(parent: Mapping[str, Any], child: Mapping[str, Any]) -> Call[Tightening]:
+    """Whether `child` admits nothing that `parent` refuses; a dimension that it leaves out, it inherits.
+
+    client.validate_tightening({"cost_limit": 100}, {"cost_limit": 50}).valid
+    """
+    return Call("cstp.validateTightening", {"parent": dict(parent), "child": dict(child)}, partial(decode, Tightening))
+
+
+def list_dimensions() -> Call[Dimensions]:
+    """Every dimension that constraints can have, and whether it may be used.
+
+    [dimension.name for dimension in client.list_dimensions().dimensions if dimension.status == "pending"]
+    """
+    return Call("cstp.listDimensions", {}, partial(decode, Dimensions))
+
+
+def approve_dimension(name: str, *, version: str | None = None, note: str | None = None) -> Call[Dimension]:
+    """Let the installed version of a dimension be used, if it is still `version`. Needs the role `admin`.
+
+    client.approve_dimension("token_limit", version="1.0.0", note="reads nothing but its own key")
+    """
+    params = given(name=name, version=version, note=note)
+    return Call("cstp.approveDimension", params, partial(decode, Dimension), repeatable=False)
+
+
+def reject_dimension(name: str, *, version: str | None = None, note: str | None = None) -> Call[Dimension]:
+    """Let a dimension not be used, whatever was said of it before. Needs the role `admin`.
+
+    client.reject_dimension("token_limit", note="it trusts what agents say of themselves")
+    """
+    params = given(name=name, version=version, note=note)
+    return Call("cstp.rejectDimension", params, partial(decode, Dimension))
 
 
 def list_guardrails(*, scope: str | None = None) -> Call[Guardrails]:

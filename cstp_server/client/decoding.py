@@ -69,6 +69,8 @@ def _reader(hint: Any) -> Read:
         return lambda value, path: None if value is None else read(value, path)
     if origin is tuple:
         return _tuple_of(_reader(get_args(hint)[0]))
+    if origin is Mapping and is_dataclass(get_args(hint)[1]):
+        return _mapping_of(_reader(get_args(hint)[1]))
     return _PLAIN.get(hint, _anything)
 
 
@@ -77,6 +79,15 @@ def _tuple_of(read: Read) -> Read:
         if not isinstance(value, list):
             raise _unfit(path, "a list", value)
         return tuple(read(item, f"{path}[{index}]") for index, item in enumerate(value))
+
+    return read_all
+
+
+def _mapping_of(read: Read) -> Read:
+    def read_all(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise _unfit(path, "an object", value)
+        return {name: read(item, f"{path}.{name}") for name, item in value.items()}
 
     return read_all
 

@@ -6,6 +6,7 @@
     ├── Unsendable            the call cannot be sent as it is: not JSON, too large, the client is closed
     ├── DecisionBlocked       the service answered no; raised by `governed`
     │   └── DecisionStillPending   nobody has said yes so far
+    ├── PolicyNotStrict       the service's policy is more lenient than a caller counts on
     └── RpcError              the service refused the call itself
         ├── InvalidRequest    -32700, -32600
         ├── MethodNotFound    -32601
@@ -48,6 +49,10 @@ class BadAnswer(CstpError):
 
 class Unsendable(CstpError):
     """The call cannot be sent as it is; nothing was sent."""
+
+
+class PolicyNotStrict(CstpError):
+    """The policy of the service is more lenient with a domain of trust than the caller counts on."""
 
 
 class DecisionBlocked(CstpError):

@@ -26,7 +26,7 @@ from cstp_server.client.clients import AsyncClient, Client
 from cstp_server.client.courses import MAY_PASS, Course
 from cstp_server.client.errors import CstpError, DecisionBlocked, DecisionStillPending, Forbidden, Unreachable
 from cstp_server.client.exchange import NO_RETRY, Limits, Retry
-from cstp_server.client.proposals import Outcome, Proposal, Severity, Stakes
+from cstp_server.client.proposals import Outcome, Proposal, Severity, Stakes, TrustDamageType
 from cstp_server.client.results import Awaited, Check, Pending, Review
 from cstp_server.clock import new_id
 
@@ -70,8 +70,12 @@ class GovernedDecision:
         lessons: str | None = None,
         actual_cost: float | None = None,
         actual_result: str | None = None,
+        damage_type: TrustDamageType | str | None = None,
+        user_explicit: bool | None = None,
     ) -> None:
         """Say how it went; the last word counts. An exception that leaves the body overrules `success`, and nothing else.
+
+        `damage_type` and `user_explicit` are what a failure does to the trust of the user that the step was for.
 
         with governed(client, "Migrate 12 tables") as decision:
             moved = migrate()
@@ -88,6 +92,8 @@ class GovernedDecision:
             "lessons": lessons,
             "actual_cost": actual_cost,
             "actual_result": actual_result,
+            "damage_type": damage_type,
+            "user_explicit": user_explicit,
         }
 
     def verdict_on(self, error: BaseException | None, severity: Severity) -> dict[str, Any]:

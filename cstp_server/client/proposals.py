@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 Stakes = Literal["low", "medium", "high", "critical"]
@@ -9,6 +10,18 @@ Severity = Literal["low", "medium", "high", "critical"]
 Outcome = Literal["success", "partial", "failure", "abandoned"]
 Resolution = Literal["approve", "deny", "cancel", "confirm"]
 PostureName = Literal["full_autonomy", "assisted", "supervised", "human_decides", "blocked"]
+Interaction = Literal["conjunctive", "disjunctive", "independent", "hierarchical"]
+
+
+class TrustDamageType(StrEnum):
+    """What went wrong for a user (SPEC 10)."""
+
+    WRONG_ANSWER = "wrong_answer"
+    IGNORED_PREFERENCE = "ignored_preference"
+    UNEXPECTED_ACTION = "unexpected_action"
+    SLOW_RESPONSE = "slow_response"
+    MISUNDERSTOOD_INTENT = "misunderstood_intent"
+    REPETITIVE_ERROR = "repetitive_error"
 
 
 @dataclass(frozen=True, slots=True)

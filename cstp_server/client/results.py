@@ -21,7 +21,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One guard's objection or remark; a circuit's also has its scope, state and evidence, a tripwire's how severe it is."""
+    """One guard's objection or remark.
+
+    A circuit's also has its scope, state and evidence, a tripwire's how severe it is, a constraint's its dimension and how far it is off.
+    """
 
     guardrail: str
     type: str
@@ -35,6 +38,10 @@ class Finding:
     recent_failures: tuple[str, ...] = ()
     reset_at: datetime | None = None
     tripwire_severity: str | None = None
+    dimension: str | None = None
+    used: float | None = None
+    limit: float | None = None
+    remaining: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +333,7 @@ class PostureTransition:
     refusal: str | None = None
     original_posture: str | None = None
     decision_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +342,136 @@ class PostureHistory(Answer):
 
     agent_id: str
     transitions: tuple[PostureTransition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord(Answer):
+    """What was counted under which `id`, and how the user's trust stands after it. `weight` is what a damage counts for.
+
+    A `duplicate` had been told before, and was not counted again.
+    """
+
+    id: str
+    user_id: str
+    domain: str
+    previous_state: str
+    state: str
+    damage_score: float = 0.0
+    damage_threshold: float = 0.0
+    weight: float | None = None
+    duplicate: bool = False
+    recorded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryProgress:
+    """How far trust has come back, from 0 to 1; `time_remaining_hours` is there while it has to wait."""
+
+    status: str
+    progress: float
+    successes: int = 0
+    required: int = 0
+    time_remaining_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AutonomyLevel(Answer):
+    """How freely the AI may act for a user in one domain (SPEC 10)."""
+
+    user_id: str
+    domain: str
+    state: str
+    can_act_freely: bool
+    damage_score: float
+    damage_threshold: float
+    time_in_state_hours: float
+    recovery_progress: RecoveryProgress
+    recent_damage_count: int = 0
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation(Answer):
+    """Whether an action wants the user's confirmation now, and why, or why not."""
+
+    required: bool
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustReset(Answer):
+    """What the reset of a user's trust did."""
+
+    user_id: str
+    domain: str
+    previous_state: str
+    state: str
+    reset_by: str | None = None
+    reset_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustMetrics(Answer):
+    """How many users' trust is in each state, and how often and how fast it was restored; none where none was yet."""
+
+    states: Mapping[str, int] = field(default_factory=dict)
+    average_damage_score: float = 0.0
+    recovery_rate: float | None = None
+    average_recovery_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionCheck:
+    """What one dimension says of a context; `missing` names the key that the context should have had."""
+
+    satisfied: bool
+    reason: str = ""
+    remaining: float | None = None
+    used: float | None = None
+    limit: float | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Answer):
+    """Whether a context is within constraints (SPEC 9). `failed_dimensions` were not satisfied, whatever `mode` made of it."""
+
+    satisfied: bool
+    failed_dimensions: tuple[str, ...] = ()
+    results: Mapping[str, DimensionCheck] = field(default_factory=dict)
+    anti_gaming_flags: tuple[str, ...] = ()
+    mode: str | None = None
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tightening(Answer):
+    """Whether constraints only tighten those that they were handed on from; `violations` say where they do not."""
+
+    valid: bool
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension(Answer):
+    """One kind of bound; it can be used when its `status` is `built_in` or `approved`."""
+
+    name: str
+    version: str
+    description: str = ""
+    status: str = "pending"
+    reviewed_by: str | None = None
+    reviewed_at: datetime | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions(Answer):
+    """Every dimension, built in or installed."""
+
+    dimensions: tuple[Dimension, ...] = ()
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Cause, Circuit, State, Step, Transition
 from cstp_server.domain.events import Event, EventType
@@ -76,7 +77,7 @@ def _evidence(circuit: Circuit, settings: CircuitSettings, attribution: Attribut
     return {
         "generation": circuit.generation,
         "failures": circuit.window.failures,
-        "weighted_failures": circuit.window.weighted / MICRO,
+        "weighted_failures": breaker.held(circuit, settings, attribution.at) / MICRO,
         "failed": circuit.window.failed,
         "reviewed": circuit.window.reviewed,
         "recent_failures": [decision_id for decision_id, _ in circuit.recent],

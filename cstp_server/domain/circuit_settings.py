@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cstp_server.domain.damage import DEFAULT_DAMAGE_WEIGHTS, MICRO, Damage, DamageType
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
 
-MICRO = 1_000_000
-"""Weights and thresholds on weights are integers in millionths, because sums of floats drift."""
+__all__ = ["ARCHIVED", "DEFAULT_WEIGHTS", "MICRO", "CircuitSettings", "Effect", "OnSuccess", "TrustTerms"]
 
 
 class OnSuccess(StrEnum):
@@ -24,6 +24,20 @@ class Effect(StrEnum):
 
     BLOCK = "block"
     CONFIRM = "confirm"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustTerms:
+    """What makes a circuit the measure of a user's trust (SPEC 10). Weights in millionths.
+
+    Half-open, it gives no leases: only actions of a `high_impact` type want the user's confirmation, the outcome of everything that was
+    asked for since counts, and damage that is borne takes `setback` successes off. Damage fades: it counts whole for the first half of
+    the window, and falls to nothing at its end.
+    """
+
+    damage_weights: Mapping[DamageType, int] = field(default_factory=lambda: dict(DEFAULT_DAMAGE_WEIGHTS))
+    high_impact: frozenset[str] = frozenset()
+    setback: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,18 @@ class CircuitSettings:
     min_distinct_agents: int = 1
     notify: bool = True
     mode: Mode = Mode.ENFORCE
+    trust: TrustTerms | None = None
+
+    @property
+    def fades_after_ms(self) -> int:
+        """The age from which on an outcome counts less and less, in ms: half the window, rounded up."""
+        return -(-self.window_ms // 2)
+
+    def weight_of(self, severity: Severity, damage: Damage) -> int:
+        """What a failure counts for, in millionths; only a measure of trust asks for the kind of damage."""
+        if self.trust is None:
+            return self.severity_weights[severity]
+        return damage.weight(self.trust.damage_weights, self.severity_weights, severity)
 
     def cooldown_for(self, openings: int) -> int:
         """The cooldown in ms of the n-th opening since the circuit was last closed."""

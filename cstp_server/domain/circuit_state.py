@@ -72,6 +72,8 @@ class Entry:
     weight: int = 0
     actor: str | None = None
     reason: str | None = None
+    asked_at: int | None = None
+    """When its decision was asked for; none where it is the outcome of no decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ class Window:
     `failures` and `weighted` are held against the circuit (a success may take some off); `reviewed`, `failed` and `succeeded` simply
     happened in the window. No entry after `tail` is older than `oldest_at`, so until the window passes it nothing need be read.
     `failed_by` counts failures in the window by agent.
+
+    Where failures fade, `fading` is the weight of those up to `mid`, which do, and `fading_at` the sum of each one's weight times its
+    time; no failure after `mid` is older than `fresh_at`. What all of them count for at any moment follows from these sums (`held`),
+    which are those of a window of `fades_ms`; none where nothing fades.
     """
 
     tail: int = 0
@@ -100,6 +106,11 @@ class Window:
     succeeded: int = 0
     oldest_at: int = 0
     failed_by: Mapping[str, int] = field(default_factory=dict)
+    mid: int = 0
+    fading: int = 0
+    fading_at: int = 0
+    fresh_at: int | None = None
+    fades_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,8 @@ class Circuit:
     """The state of one circuit. `since` is when it entered its state; `openings` counts since it was last closed.
 
     `logged_at` is the time of the last line of its log: no line is older than the one before it, whatever clocks do.
-    `archived_at` is when no policy covered it any more.
+    `archived_at` is when no policy covered it any more. `broken_at` is when it was closed last. Of how it has fared: `recoveries` by
+    proving itself, which took `recovery_ms` from opening to closing in all, and `relapses` from half-open.
     """
 
     scope: str
@@ -131,6 +143,14 @@ class Circuit:
     archived_at: int | None = None
     blamed: tuple[str, ...] = ()
     """The agents whose failures opened it, and re-opened it since; none while it is closed."""
+    told: tuple[str, ...] = ()
+    """The latest outcomes that were told of no decision, by the ids they were told under: none counts twice."""
+    broken_at: int | None = None
+    recoveries: int = 0
+    recovery_ms: int = 0
+    relapses: int = 0
+    ages_at: int | None = None
+    """When what fades in it is worth being added up anew; none where nothing does."""
 
     @property
     def failure_rate(self) -> float:
@@ -142,10 +162,9 @@ class Circuit:
         return next((lease for lease in self.leases if lease.decision_id == decision_id), None)
 
     def next_due(self) -> int | None:
-        """When time alone will next move this circuit: the end of its cooldown, or of its first lease."""
-        if self.state is State.OPEN:
-            return self.reset_at
-        return min((lease.expires_at for lease in self.leases), default=None)
+        """When time alone will next move this circuit: the end of its cooldown, or of its first lease, or when much of it has faded."""
+        due = [self.reset_at] if self.state is State.OPEN else [lease.expires_at for lease in self.leases]
+        return min((at for at in (*due, self.ages_at) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,16 @@ The rules, in the order in which they are applied (SPEC 5):
 3. In `closed`, it may reach the threshold. In `half_open`, it moves the circuit only as the outcome of a decision that holds a live lease.
    In `open`, it moves nothing: neither `opened_at` nor `reset_at`.
 4. Whatever closes a circuit clears its window and forgets how often it had re-opened.
+5. The measure of a user's trust (SPEC 10) is the same machine with two differences: its failures fade, and while it is half-open it gives
+   no leases; the outcome of everything that was asked for since then counts, and damage that is borne sets its progress back.
 
 The state is a fold over the log: `fold(log)` gives the circuit that the same inputs gave one by one, which is what makes it possible
 to amend an outcome long afterwards. The log may be long, so a circuit carries sums over the part of it that counts, and two positions:
 `tail` (later entries are in the window) and `head` (later failures are still held against it; a success under `decrement` takes off the
 oldest). Entries that a step takes out are read from a `Past`, which holds those that may leave, in order.
+
+What fades needs no adding up either: the weight of the failures that do, and the sum of each one's weight times its time, say what all of
+them count for at any moment.
 
 Times are milliseconds since the epoch.
 """
@@ -35,9 +40,13 @@ from cstp_server.domain.circuit_state import (
     Transition,
     Window,
 )
+from cstp_server.domain.damage import UNSAID, Damage
 from cstp_server.domain.decisions import Outcome, Severity
 
 RECENT_FAILURES = 10
+_REMEMBERED = 32
+_AGING_PARTS = 64
+_AGING_MS = 5_000
 
 
 def advance(circuit: Circuit, settings: CircuitSettings, past: Past, now: int) -> Step:
@@ -62,8 +71,30 @@ def has_free_probe(circuit: Circuit, settings: CircuitSettings) -> bool:
     return len(circuit.leases) < settings.half_open_probes
 
 
+def held(circuit: Circuit, settings: CircuitSettings, now: int) -> int:
+    """What the failures in the window weigh at `now`, in millionths rounded down, time having passed for the circuit until then.
+
+    A failure that fades counts whole for the first half of the window, and then less and less until its end.
+    """
+    return max(_held_all_window(circuit.window, settings, max(now, circuit.logged_at)), 0) // settings.window_ms
+
+
+def _held_all_window(window: Window, settings: CircuitSettings, now: int) -> int:
+    """What the failures weigh, times the length of the window: a whole number, and exact."""
+    left = window.fading_at + (settings.window_ms - now) * window.fading
+    return settings.window_ms * (window.weighted - window.fading) + 2 * left
+
+
+def is_told(circuit: Circuit, told_as: str) -> bool:
+    """Whether an outcome of no decision was counted under this id already."""
+    return told_as in circuit.told
+
+
 def claim(circuit: Circuit, settings: CircuitSettings, decision_id: str, agent_id: str, now: int) -> Step:
-    """Lease one of a half-open circuit's probes to a decision; without a free one, or in another state, it is only written down."""
+    """Lease one of a half-open circuit's probes to a decision; without a free one, or in another state, it is only written down.
+
+    The measure of a user's trust gives no leases.
+    """
     entry = Entry(circuit.seq + 1, max(now, circuit.logged_at), EntryKind.CLAIM, settings.key, decision_id, agent_id)
     return _claim(circuit, settings, entry)
 
@@ -71,32 +102,48 @@ def claim(circuit: Circuit, settings: CircuitSettings, decision_id: str, agent_i
 def record(circuit: Circuit, settings: CircuitSettings, past: Past, entry: Entry) -> Step:
     """Count an outcome, at the time of its entry."""
     passed = advance(circuit, settings, past, entry.at)
-    lease = passed.circuit.lease_of(entry.decision_id) if entry.decision_id is not None else None
+    is_probe = _is_probe(passed.circuit, settings, entry)
     circuit = _count(passed.circuit, settings, past, entry)
     transitions = passed.transitions
-    if circuit.state is State.HALF_OPEN and lease is not None:
-        circuit, moved = _judge_probe(circuit, settings, entry, lease)
+    if circuit.state is State.HALF_OPEN and is_probe:
+        circuit, moved = _judge_probe(circuit, settings, entry)
         transitions += moved
     elif circuit.state is State.CLOSED and _reaches_threshold(circuit, settings, entry):
         circuit, opened = _open(circuit, settings, Cause.THRESHOLD_REACHED, entry.at)
         transitions += (opened,)
-    return Step(circuit, transitions, passed.expired, entry)
+    return Step(_aging(circuit, settings), transitions, passed.expired, entry)
+
+
+def _is_probe(circuit: Circuit, settings: CircuitSettings, entry: Entry) -> bool:
+    """Whether the outcome may close a half-open circuit, or open it again: of what was asked for before, it says nothing."""
+    if settings.trust is not None:
+        return entry.asked_at is None or entry.asked_at >= circuit.since
+    return entry.decision_id is not None and circuit.lease_of(entry.decision_id) is not None
 
 
 def outcome_entry(
-    circuit: Circuit, settings: CircuitSettings, decision_id: str, agent_id: str, outcome: Outcome, severity: Severity, now: int
+    circuit: Circuit,
+    settings: CircuitSettings,
+    decision_id: str,
+    agent_id: str,
+    outcome: Outcome,
+    severity: Severity,
+    now: int,
+    *,
+    asked_at: int | None = None,
+    damage: Damage = UNSAID,
 ) -> Entry:
-    """The line that an outcome gets in the circuit's log."""
+    """The line that an outcome gets in the circuit's log. Without `asked_at` it is that of no decision, and told under `decision_id`."""
     failed = outcome in settings.failure_outcomes
-    weight = settings.severity_weights[severity] if failed else 0
+    weight = settings.weight_of(severity, damage) if failed else 0
     at = max(now, circuit.logged_at)
-    return Entry(circuit.seq + 1, at, EntryKind.OUTCOME, settings.key, decision_id, agent_id, outcome, failed, weight)
+    return Entry(circuit.seq + 1, at, EntryKind.OUTCOME, settings.key, decision_id, agent_id, outcome, failed, weight, asked_at=asked_at)
 
 
-def amended(entry: Entry, settings: CircuitSettings, outcome: Outcome, severity: Severity) -> Entry:
+def amended(entry: Entry, settings: CircuitSettings, outcome: Outcome, severity: Severity, damage: Damage = UNSAID) -> Entry:
     """The line as it would have been with another outcome, under the settings that it met."""
     failed = outcome in settings.failure_outcomes
-    return replace(entry, outcome=outcome, failed=failed, weight=settings.severity_weights[severity] if failed else 0)
+    return replace(entry, outcome=outcome, failed=failed, weight=settings.weight_of(severity, damage) if failed else 0)
 
 
 def reset(
@@ -135,7 +182,8 @@ def _apply(circuit: Circuit, settings: CircuitSettings, past: Past, entry: Entry
 
 def _claim(circuit: Circuit, settings: CircuitSettings, entry: Entry) -> Step:
     circuit = replace(circuit, seq=entry.seq, logged_at=entry.at)
-    if circuit.state is not State.HALF_OPEN or not has_free_probe(circuit, settings) or entry.decision_id is None:
+    is_free = circuit.state is State.HALF_OPEN and settings.trust is None and has_free_probe(circuit, settings)
+    if not is_free or entry.decision_id is None:
         return Step(circuit, entry=entry)
     lease = Lease(entry.decision_id, entry.at + settings.probe_timeout_ms)
     return Step(replace(circuit, leases=(*circuit.leases, lease)), entry=entry)
@@ -172,6 +220,7 @@ def _trip(circuit: Circuit, _settings: CircuitSettings, entry: Entry) -> Step:
         probe_successes=0,
         probe_damage=0,
         blamed=_blamed(circuit),
+        broken_at=_broken_at(circuit, entry.at),
     )
     return Step(circuit, (moved,), entry=entry)
 
@@ -206,8 +255,15 @@ def _open(circuit: Circuit, settings: CircuitSettings, cause: Cause, at: int) ->
         probe_successes=0,
         probe_damage=0,
         blamed=_blamed(circuit),
+        broken_at=_broken_at(circuit, at),
+        relapses=circuit.relapses + (cause is Cause.PROBE_FAILED),
     )
     return opened, moved
+
+
+def _broken_at(circuit: Circuit, at: int) -> int:
+    """When it was closed last, if it opens at `at`."""
+    return circuit.broken_at if circuit.broken_at is not None and circuit.state is not State.CLOSED else at
 
 
 def _blamed(circuit: Circuit) -> tuple[str, ...]:
@@ -234,6 +290,7 @@ def _half_open(circuit: Circuit, cause: Cause, at: int) -> tuple[Circuit, Transi
 
 def _close(circuit: Circuit, cause: Cause, at: int) -> tuple[Circuit, Transition]:
     state, moved = _move(circuit, cause)
+    has_recovered = cause is Cause.PROBES_SUCCEEDED and circuit.broken_at is not None
     closed = Circuit(
         scope=circuit.scope,
         state=state,
@@ -242,20 +299,25 @@ def _close(circuit: Circuit, cause: Cause, at: int) -> tuple[Circuit, Transition
         seq=circuit.seq,
         logged_at=circuit.logged_at,
         last_failure=circuit.last_failure,
-        window=Window(tail=circuit.seq, head=circuit.seq),
+        window=Window(tail=circuit.seq, head=circuit.seq, mid=circuit.seq, fades_ms=circuit.window.fades_ms),
+        told=circuit.told,
+        recoveries=circuit.recoveries + has_recovered,
+        recovery_ms=circuit.recovery_ms + (at - (circuit.broken_at or at) if has_recovered else 0),
+        relapses=circuit.relapses,
     )
     return closed, moved
 
 
-def _judge_probe(circuit: Circuit, settings: CircuitSettings, entry: Entry, lease: Lease) -> tuple[Circuit, tuple[Transition, ...]]:
+def _judge_probe(circuit: Circuit, settings: CircuitSettings, entry: Entry) -> tuple[Circuit, tuple[Transition, ...]]:
     """A probe's outcome: success counts towards closing, a failure beyond the tolerance re-opens, anything else returns the slot."""
-    circuit = replace(circuit, leases=tuple(held for held in circuit.leases if held is not lease))
+    circuit = replace(circuit, leases=tuple(lease for lease in circuit.leases if lease.decision_id != entry.decision_id))
     if entry.failed:
         damage = circuit.probe_damage + entry.weight
         if damage > settings.half_open_tolerance:
             circuit, moved = _open(circuit, settings, Cause.PROBE_FAILED, entry.at)
             return circuit, (moved,)
-        return replace(circuit, probe_damage=damage), ()
+        setback = settings.trust.setback if settings.trust is not None else 0
+        return replace(circuit, probe_damage=damage, probe_successes=max(0, circuit.probe_successes - setback)), ()
     if entry.outcome is not Outcome.SUCCESS:
         return circuit, ()
     circuit = replace(circuit, probe_successes=circuit.probe_successes + 1)
@@ -269,7 +331,7 @@ def _reaches_threshold(circuit: Circuit, settings: CircuitSettings, entry: Entry
     window = circuit.window
     if len(window.failed_by) < settings.min_distinct_agents:
         return False
-    if entry.failed and window.weighted >= settings.failure_threshold:
+    if entry.failed and _held_all_window(window, settings, entry.at) >= settings.failure_threshold * settings.window_ms:
         return True
     rate = settings.failure_rate_threshold
     return rate is not None and window.reviewed >= settings.minimum_decisions and circuit.failure_rate >= rate
@@ -289,13 +351,24 @@ def _count(circuit: Circuit, settings: CircuitSettings, past: Past, entry: Entry
         succeeded=window.succeeded + succeeded,
         oldest_at=window.oldest_at if window.reviewed else entry.at,
         failed_by=_tally(window.failed_by, entry.agent_id, 1) if entry.failed else window.failed_by,
+        fresh_at=_fresh_at(window, settings, entry),
     )
     if succeeded and not entry.failed and counted.failures:
         counted = _forgive(counted, settings.on_success, past, entry.seq)
+    circuit = replace(circuit, seq=entry.seq, logged_at=entry.at, window=counted)
+    if entry.asked_at is None and entry.decision_id is not None:
+        circuit = replace(circuit, told=(entry.decision_id, *circuit.told)[:_REMEMBERED])
     if not entry.failed:
-        return replace(circuit, seq=entry.seq, logged_at=entry.at, window=counted)
+        return circuit
     recent = ((entry.decision_id or "", entry.at), *circuit.recent)[:RECENT_FAILURES]
-    return replace(circuit, seq=entry.seq, logged_at=entry.at, window=counted, last_failure=entry.at, recent=recent)
+    return replace(circuit, last_failure=entry.at, recent=recent)
+
+
+def _fresh_at(window: Window, settings: CircuitSettings, entry: Entry) -> int | None:
+    """The time of the oldest failure that does not fade yet, this one counted; none where failures do not fade at all."""
+    if settings.trust is None:
+        return None
+    return entry.at if entry.failed and window.fresh_at is None else window.fresh_at
 
 
 def _forgive(window: Window, on_success: OnSuccess, past: Past, seq: int) -> Window:
@@ -308,13 +381,57 @@ def _forgive(window: Window, on_success: OnSuccess, past: Past, seq: int) -> Win
 
 
 def _slide(circuit: Circuit, settings: CircuitSettings, past: Past, now: int) -> Circuit:
-    """Take out of the window what is no longer in it."""
+    """Let fade what begins to, and take out of the window what is no longer in it."""
+    fading = _fade(fading_under(circuit, settings), settings, past, now)
+    return _aging(_leave(fading, settings, past, now), settings)
+
+
+def fading_under(circuit: Circuit, settings: CircuitSettings) -> Circuit:
+    """The circuit with sums of what fades as these settings have it: other sums than theirs begin anew, with all that is held."""
+    window, fades_ms = circuit.window, settings.window_ms if settings.trust is not None else None
+    if window.fades_ms == fades_ms:
+        return circuit
+    fresh_at = window.oldest_at if fades_ms is not None and window.failures else None
+    return replace(circuit, window=replace(window, mid=window.head, fading=0, fading_at=0, fresh_at=fresh_at, fades_ms=fades_ms))
+
+
+def _fade(circuit: Circuit, settings: CircuitSettings, past: Past, now: int) -> Circuit:
+    """Move the failures that are older than half the window to those that fade."""
+    window, cutoff = circuit.window, now - settings.fades_after_ms
+    if settings.trust is None or window.fresh_at is None or window.fresh_at > cutoff:
+        return circuit
+    begun = past.faded(window.mid, cutoff)
+    window = replace(
+        window,
+        mid=begun[-1].seq if begun else window.mid,
+        fading=window.fading + sum(entry.weight for entry in begun),
+        fading_at=window.fading_at + sum(entry.weight * entry.at for entry in begun),
+    )
+    return replace(circuit, window=replace(window, fresh_at=past.freshest_at(window.mid)))
+
+
+def _aging(circuit: Circuit, settings: CircuitSettings) -> Circuit:
+    """With the time at which what fades should be added up anew: late enough that much does at once, and early enough that no look has
+    more to catch up with than what came within a few seconds.
+    """
+    window = circuit.window
+    if settings.trust is None or not window.reviewed:
+        return circuit if circuit.ages_at is None else replace(circuit, ages_at=None)
+    leaves_at = window.oldest_at + settings.window_ms
+    first = leaves_at if window.fresh_at is None else min(window.fresh_at + settings.fades_after_ms, leaves_at)
+    ages_at = first + min(settings.window_ms // _AGING_PARTS, _AGING_MS)
+    return circuit if circuit.ages_at == ages_at else replace(circuit, ages_at=ages_at)
+
+
+def _leave(circuit: Circuit, settings: CircuitSettings, past: Past, now: int) -> Circuit:
+    """Take out of the window what is no longer in it; what fades has faded before it leaves."""
     window = circuit.window
     cutoff = now - settings.window_ms
     if not window.reviewed or window.oldest_at > cutoff:
         return circuit
     gone = past.expired(window.tail, cutoff)
-    held = [entry for entry in gone if entry.failed and entry.seq > window.head]
+    counted = [entry for entry in gone if entry.failed and entry.seq > window.head]
+    faded = [entry for entry in counted if entry.seq <= window.mid]
     failed_by = window.failed_by
     for entry in gone:
         if entry.failed:
@@ -324,13 +441,15 @@ def _slide(circuit: Circuit, settings: CircuitSettings, past: Past, now: int) ->
         window,
         tail=gone[-1].seq if gone else window.tail,
         head=max(window.head, gone[-1].seq) if gone else window.head,
-        failures=window.failures - len(held),
-        weighted=window.weighted - sum(entry.weight for entry in held),
+        failures=window.failures - len(counted),
+        weighted=window.weighted - sum(entry.weight for entry in counted),
         reviewed=window.reviewed - len(gone),
         failed=window.failed - sum(entry.failed for entry in gone),
         succeeded=window.succeeded - sum(entry.outcome is Outcome.SUCCESS for entry in gone),
         oldest_at=oldest_at if oldest_at is not None else cutoff + 1,
         failed_by=failed_by,
+        fading=window.fading - sum(entry.weight for entry in faded),
+        fading_at=window.fading_at - sum(entry.weight * entry.at for entry in faded),
     )
     recent = tuple(failure for failure in circuit.recent if failure[1] > cutoff)
     return replace(circuit, window=window, recent=recent)

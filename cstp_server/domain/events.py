@@ -34,6 +34,10 @@ class EventType(StrEnum):
     POSTURE_DOWNGRADED = "posture.downgraded"
     POSTURE_MAINTAINED = "posture.maintained"
     POSTURE_REFUSED = "posture.refused"
+    DIMENSION_APPROVED = "dimension.approved"
+    DIMENSION_REJECTED = "dimension.rejected"
+    TRUST_DAMAGED = "trust.damaged"
+    TRUST_SUCCEEDED = "trust.succeeded"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
     TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an event, not a secret

@@ -74,6 +74,16 @@ class TripwireDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class ConstraintDetail:
+    """What a constraint's finding adds: which dimension it is about, and, where there are numbers, how far the action is from its bound."""
+
+    dimension: str
+    used: float | None = None
+    limit: float | None = None
+    remaining: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Remedy:
     """A single change that would turn the answer into an allow, verified by evaluating it again.
 
@@ -124,6 +134,7 @@ class Finding:
     changes: tuple[Remedy, ...] = ()
     """Changes that may make this finding go away."""
     tripwire: TripwireDetail | None = None
+    constraint: ConstraintDetail | None = None
 
     @property
     def lift(self) -> Lift | None:

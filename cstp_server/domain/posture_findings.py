@@ -14,11 +14,24 @@ _FINDINGS = {
 }
 
 
+_STOPPED = "the agent was blocked while the decision waited"
+
+
+def is_stopped(agent: AgentPosture, at: int) -> bool:
+    """Whether the agent was blocked, by somebody or by a halt, after a decision of it had begun to wait."""
+    return agent.blocked_at is not None and agent.blocked_at >= at
+
+
 def was_blocked_since(agent: AgentPosture, at: int) -> Finding | None:
     """That the agent was blocked after a decision of it had begun to wait: an emergency stops what it meets, whatever comes after it."""
-    if agent.posture is Posture.BLOCKED or agent.blocked_at is None or agent.blocked_at < at:
+    if agent.posture is Posture.BLOCKED or not is_stopped(agent, at):
         return None
-    return Finding("posture", GuardType.POSTURE, Intervention.BLOCK, "the agent was blocked while the decision waited")
+    return Finding("posture", GuardType.POSTURE, Intervention.BLOCK, _STOPPED)
+
+
+def stop_reason(agent: AgentPosture) -> str:
+    """What becomes of a decision that a block has stopped, with what was said when the agent was blocked, as long as it is."""
+    return f"{_STOPPED}: {agent.reason}" if agent.posture is Posture.BLOCKED and agent.reason and not agent.holds else _STOPPED
 
 
 def posture_finding(posture: Posture) -> Finding | None:

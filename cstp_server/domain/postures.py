@@ -3,7 +3,8 @@
 A posture is moved by somebody, by a halt, or by circuits that hold it down while they are open:
 
     moved by hand, or by a halt   what circuits held is forgotten: nothing raises the agent again but another move by hand
-    a circuit opens               lowered to the circuit's `downgrade_to`, if that is lower; what it was before is kept
+    a circuit opens               lowered to the circuit's `downgrade_to`, if that is lower; what it was before is kept,
+                                  and nothing is earned meanwhile
     the circuit closes            restored to the lowest that the circuits still open ask for, at most to what it was before
 """
 
@@ -31,6 +32,8 @@ _LABELS = {posture: posture.name.lower() for posture in Posture}
 POSTURES: Mapping[str, Posture] = {label: posture for posture, label in _LABELS.items()}
 DEFAULT_POSTURE = Posture.SUPERVISED
 BY_POLICY = "policy"
+EARNED_BY = "earned autonomy"
+"""Who moves an agent that has earned, or lost, a posture by its record."""
 
 
 class TransitionType(StrEnum):
@@ -51,18 +54,20 @@ def transition_type(before: Posture, after: Posture) -> TransitionType:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A circuit that keeps an agent's posture down while it is open."""
+    """A circuit that keeps an agent's posture down while it is open. `restores`: what its policy said of its closing when it lowered it."""
 
     scope: str
     to: Posture
+    restores: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class AgentPosture:
     """The posture of one agent, since when (ms since the epoch; 0: from the first), by whom and why.
 
-    `original` is what it was before circuits lowered it, `holds` are the circuits that do. `earned` says that it was raised for its record.
-    `blocked_at` is when it was last blocked by somebody or by a halt, whatever it has become since.
+    `original` is what it was before circuits lowered it, `holds` are the circuits that do. `earned_from` is what it was before each of the
+    postures that its record has brought it since it was last moved otherwise, the newest last.
+    `moved_at` is when somebody last moved it, or a halt did; `blocked_at` is when that was to `blocked`, whatever it has become since.
     """
 
     agent_id: str
@@ -72,8 +77,14 @@ class AgentPosture:
     reason: str = ""
     original: Posture | None = None
     holds: tuple[Hold, ...] = ()
-    earned: bool = False
+    earned_from: tuple[Posture, ...] = ()
     blocked_at: int | None = None
+    moved_at: int | None = None
+
+    @property
+    def was_set(self) -> bool:
+        """Whether it is more than the first posture that the policy gave it."""
+        return bool(self.since or self.holds or self.set_by != BY_POLICY)
 
     @property
     def base(self) -> Posture:
@@ -81,42 +92,71 @@ class AgentPosture:
         return self.original if self.original is not None else self.posture
 
 
-def moved(current: AgentPosture, to: Posture, *, by: str, reason: str, at: int, earned: bool = False) -> AgentPosture:
-    """Moved by somebody; to stay where one is is no move (SPEC 8)."""
-    if to is current.posture:
+def moved(current: AgentPosture, to: Posture, *, by: str, reason: str, at: int) -> AgentPosture:
+    """Moved by somebody; to stay where one is is no move (SPEC 8), except that whoever blocks an agent has it blocked for good."""
+    if to is not Posture.BLOCKED:
+        return current if to is current.posture else _set(current, to, by=by, reason=reason, at=at, blocked_at=current.blocked_at)
+    return current if _is_blocked_for_good(current) else _set(current, to, by=by, reason=reason, at=at, blocked_at=at)
+
+
+def promoted(current: AgentPosture, to: Posture, *, by: str, reason: str, at: int) -> AgentPosture:
+    """Raised for its record; what it was before is what it falls back to when it loses that again."""
+    return replace(current, posture=to, since=at, set_by=by, reason=reason, earned_from=(*current.earned_from, current.posture))
+
+
+def demoted(current: AgentPosture, *, by: str, reason: str, at: int) -> AgentPosture:
+    """Without the posture that its record had brought it last; the same when none had, or when it is no higher than before that."""
+    if not current.earned_from or current.holds or current.earned_from[-1] >= current.posture:
         return current
-    blocked_at = at if to is Posture.BLOCKED else current.blocked_at
-    return AgentPosture(current.agent_id, to, at, by, reason, earned=earned, blocked_at=blocked_at)
+    *before, to = current.earned_from
+    return replace(current, posture=to, since=at, set_by=by, reason=reason, earned_from=tuple(before))
+
+
+def _set(current: AgentPosture, to: Posture, *, by: str, reason: str, at: int, blocked_at: int | None) -> AgentPosture:
+    return AgentPosture(current.agent_id, to, at, by, reason, blocked_at=blocked_at, moved_at=at)
+
+
+def _is_blocked_for_good(current: AgentPosture) -> bool:
+    return current.posture is Posture.BLOCKED and current.blocked_at is not None and not current.holds
 
 
 def halted(current: AgentPosture, *, by: str, reason: str, at: int) -> AgentPosture:
     """Blocked at once and past all guards; one that was moved there already, and not by circuits only, is blocked anew."""
     if current.posture is Posture.BLOCKED and current.since and not current.holds:
-        return replace(current, blocked_at=at)
-    return AgentPosture(current.agent_id, Posture.BLOCKED, at, by, reason, blocked_at=at)
+        return replace(current, blocked_at=at, moved_at=at)
+    return _set(current, Posture.BLOCKED, by=by, reason=reason, at=at, blocked_at=at)
 
 
-def lowered(current: AgentPosture, scope: str, to: Posture, *, reason: str, at: int) -> AgentPosture:
-    """Held down by a circuit that has opened; never raised, and the same where the agent has no more autonomy than that anyway.
+def lowered(current: AgentPosture, scope: str, to: Posture, *, restores: bool = True, reason: str, at: int) -> AgentPosture:
+    """Held down by a circuit that has opened: never raised, and where it is no higher anyway, kept from earning more.
 
-    A circuit that opens again, and by now asks for less, goes on holding what it holds.
+    A circuit that opens again, and by now asks for less, goes on holding what it holds. Who is blocked without it is not held.
     """
-    if to >= current.base:
+    if current.base is Posture.BLOCKED:
         return current
-    lowest = min([to, *(hold.to for hold in current.holds if hold.scope == scope)])
-    holds = tuple(hold for hold in current.holds if hold.scope != scope)
-    held = replace(current, original=current.base, holds=(*holds, Hold(scope, lowest)))
+    before = next((hold for hold in current.holds if hold.scope == scope), None)
+    hold = Hold(scope, min(to, before.to) if before is not None else to, restores)
+    if hold == before:
+        return current
+    others = tuple(other for other in current.holds if other is not before)
+    held = replace(current, original=current.base, holds=(*others, hold))
     return _settled(held, by=scope, reason=reason, at=at)
 
 
-def released(current: AgentPosture, scope: str, *, restore: bool, reason: str, at: int) -> AgentPosture:
-    """Let go by a circuit that has closed; without `restore` the agent stays as low as that circuit had brought it."""
+def released(current: AgentPosture, scope: str, *, restore: bool | None = None, reason: str, at: int) -> AgentPosture:
+    """Let go by a circuit that has closed; without `restore` the agent stays as low as that circuit had brought it.
+
+    Where nobody says which, it is what the circuit's policy had said when it lowered the agent.
+    """
     hold = next((hold for hold in current.holds if hold.scope == scope), None)
     if hold is None:
         return current
-    base = current.base if restore else min(current.base, hold.to)
+    restores = hold.restores if restore is None else restore
+    base = current.base if restores else min(current.base, hold.to)
     holds = tuple(other for other in current.holds if other is not hold)
-    return _settled(replace(current, original=base if holds else None, holds=holds), by=scope, reason=reason, at=at, base=base)
+    earned_from = tuple(before for before in current.earned_from if before < base)
+    freed = replace(current, original=base if holds else None, holds=holds, earned_from=earned_from)
+    return _settled(freed, by=scope, reason=reason, at=at, base=base)
 
 
 def _settled(held: AgentPosture, *, by: str, reason: str, at: int, base: Posture | None = None) -> AgentPosture:

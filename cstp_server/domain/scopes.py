@@ -18,6 +18,7 @@ class ScopeKind(StrEnum):
 
 
 TEMPLATE_VALUE = "*"
+USER_TEMPLATE = "user:*"
 _FOLDED = frozenset({ScopeKind.CATEGORY, ScopeKind.TAG, ScopeKind.STAKES})
 _KINDS = {kind.value: kind for kind in ScopeKind}
 FORMS = "`global`, `category:<name>`, `stakes:<level>`, `agent:<id>`, `tag:<name>` or `user:<id>/<domain>`"
@@ -101,7 +102,7 @@ def keys_of(facts: Facts) -> list[tuple[str, str | None]]:
     keys.append((f"agent:{facts.agent_id}", "agent:*"))
     keys.extend((f"tag:{tag}", "tag:*") for tag in facts.tags if tag)
     if facts.user_id is not None:
-        keys.append((f"user:{facts.user_id}/{facts.user_domain}", "user:*"))
+        keys.append((f"user:{facts.user_id}/{facts.user_domain}", USER_TEMPLATE))
     return keys
 
 

@@ -14,7 +14,7 @@ from cstp_server.domain.days import day_end
 
 
 class Span(StrEnum):
-    """How long a claim counts: a rolling minute or hour, the calendar day, or for ever."""
+    """How long a claim counts: in a rolling window, on the calendar day, or for ever."""
 
     rolling_ms: int | None
     """The length of a rolling window; none for what is no rolling window."""
@@ -26,8 +26,10 @@ class Span(StrEnum):
         span.rolling_ms = rolling_ms
         return span
 
+    SECOND = ("second", 1_000)
     MINUTE = ("minute", 60_000)
     HOUR = ("hour", 3_600_000)
+    ROLLING_DAY = ("rolling_day", 86_400_000)
     DAY = ("day", None)
     TOTAL = ("total", None)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cstp_server.domain.findings import Intervention, Mode
+from cstp_server.policy.constraint_models import Bounds
 from cstp_server.policy.fields import Section, shown
 from cstp_server.policy.posture_models import PostureName
 from cstp_server.policy.tripwire_models import TripwiresModel
@@ -47,6 +48,11 @@ class AgentModel(Section):
     )
     tripwires: TripwiresModel | None = Field(
         None, description="limits of its own, in the same forms; one with the name of a limit for all may only tighten it"
+    )
+    constraints: Bounds | None = Field(
+        None,
+        description="bounds of its own, by dimension; under `*`, for the agents that have none for that dimension. The most restrictive of "
+        "these, those for all and those of the category hold",
     )
 
 

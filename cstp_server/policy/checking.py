@@ -10,9 +10,10 @@ from cstp_server.domain.expressions import EvaluationFailed, Subject, subject_of
 from cstp_server.domain.facts import Facts, Stakes
 from cstp_server.domain.findings import Intervention
 from cstp_server.domain.guardrails import Guardrail
-from cstp_server.domain.scopes import ScopeKind, parse_scope
+from cstp_server.domain.scopes import USER_TEMPLATE, ScopeKind, parse_scope
 from cstp_server.policy.cel import is_constant
 from cstp_server.policy.compiled import Policy
+from cstp_server.policy.constraint_checking import constraint_warnings
 from cstp_server.policy.loading import read_policy
 from cstp_server.policy.posture_checking import about_lowering, posture_warnings
 from cstp_server.policy.problems import BadPolicy, PolicyProblem
@@ -49,6 +50,7 @@ def warnings_of(policy: Policy, root: Node) -> tuple[PolicyProblem, ...]:
         *_circuit_warnings(policy, root),
         *tripwire_warnings(policy, root),
         *posture_warnings(policy, root),
+        *constraint_warnings(policy, root),
     ]
     return tuple(sorted(found, key=lambda problem: (problem.file, problem.line or 0)))
 
@@ -88,6 +90,12 @@ def _circuit_warnings(policy: Policy, root: Node) -> Iterator[PolicyProblem]:
             yield _at(root, ("circuit_breakers", index, "scope"), f"circuit `{scope}` {message}")
         if scope == _ALL_STAKES and all(f"{ScopeKind.STAKES}:{level}" in policy.circuits.exact for level in Stakes):
             yield _at(root, ("circuit_breakers", index, "scope"), f"circuit `{scope}` is never used: every level has a circuit of its own")
+        if scope == USER_TEMPLATE and policy.circuits.trust is not None:
+            yield _at(
+                root,
+                ("circuit_breakers", index, "scope"),
+                f"circuit `{scope}` covers every user: `trust` never applies; take it out, or say `trust: {{mode: off}}`",
+            )
 
 
 _ALL_STAKES = f"{ScopeKind.STAKES}:*"

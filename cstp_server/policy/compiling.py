@@ -15,7 +15,8 @@ from cstp_server.domain.scopes import parse_scope
 from cstp_server.policy.agent_models import EVERY_AGENT, AgentModel
 from cstp_server.policy.cel import compile_predicate, speaks_of
 from cstp_server.policy.circuit_models import CircuitModel
-from cstp_server.policy.compiled import CircuitPolicies, ClassificationRule, Policy, PosturePolicy, TripwireSet
+from cstp_server.policy.compiled import CircuitPolicies, ClassificationRule, ConstraintPolicy, Policy, PosturePolicy, TripwireSet
+from cstp_server.policy.constraint_compiling import compile_constraints, constraints_document
 from cstp_server.policy.flat import FlatForm, condition_of, path_of, requirement_of, scope_condition
 from cstp_server.policy.guardrail_models import GuardrailModel
 from cstp_server.policy.models import ClassificationModel, PolicyModel
@@ -25,6 +26,7 @@ from cstp_server.policy.screening import rule_groups, screen_of, sources_of
 from cstp_server.policy.settings_codec import circuit_settings_to_json, keyed
 from cstp_server.policy.tripwire_compiling import compile_agents, compile_quality, compile_tripwires
 from cstp_server.policy.tripwire_documents import tripwires_document
+from cstp_server.policy.trust_compiling import compile_trust, trust_document
 
 _VERBS = {
     Intervention.BLOCK: "blocks this action",
@@ -37,15 +39,18 @@ _VERBS = {
 def compile_policy(model: PolicyModel) -> Policy:
     """The policy that a valid model describes."""
     circuits = {circuit.scope: compile_circuit(circuit) for circuit in model.circuit_breakers}
+    trust = compile_trust(model.trust)
     guardrails = tuple(compile_guardrail(rule) for rule in model.guardrails)
     classification = tuple(_classification(rule) for rule in model.classification)
     tripwires = compile_tripwires(model.tripwires, model.agents)
     postures = compile_postures(model.postures, model.agents)
+    constraints = compile_constraints(model.constraints, model.agents)
     return Policy(
-        version=_version(model, circuits, guardrails, classification, tripwires, postures),
+        version=_version(model, circuits, guardrails, classification, tripwires, postures, constraints),
         circuits=CircuitPolicies(
             exact={scope: settings for scope, settings in circuits.items() if not parse_scope(scope).is_template},
             templates={scope: settings for scope, settings in circuits.items() if parse_scope(scope).is_template},
+            trust=trust,
         ),
         guardrails=guardrails,
         rule_groups=rule_groups(guardrails),
@@ -56,6 +61,7 @@ def compile_policy(model: PolicyModel) -> Policy:
         quality=compile_quality(model.quality),
         waits=compile_waits(model.postures),
         postures=postures,
+        constraints=constraints,
         speaks_of_posture=any(speaks_of(source, "posture") for source in sources_of(classification, guardrails, tripwires)),
         self_reported=model.reviews.self_reported,
         time_zone=ZoneInfo(model.time_zone),
@@ -170,6 +176,7 @@ def _version(
     classification: Iterable[ClassificationRule],
     tripwires: TripwireSet,
     postures: PosturePolicy,
+    constraints: ConstraintPolicy,
 ) -> str:
     """The hash of what the policy means: defaults are filled in, and neither comments nor the order of keys or circuits matter."""
     canonical = {
@@ -183,6 +190,8 @@ def _version(
         "quality": model.quality.model_dump(mode="json") if model.quality is not None else None,
         "waits": [model.postures.approval_ttl_ms, model.postures.assisted_delay_ms],
         "postures": postures_document(postures),
+        "constraints": constraints_document(constraints),
+        "trust": trust_document(compile_trust(model.trust)),
         "self_reported": model.reviews.self_reported,
         "time_zone": model.time_zone,
         "retention_days": model.retention.decisions_days,

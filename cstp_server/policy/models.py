@@ -1,6 +1,5 @@
 """The policy as it is written: strict models of its YAML (SPEC 12)."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -9,11 +8,13 @@ from cstp_server.domain.facts import Stakes
 from cstp_server.policy.agent_models import AgentModel, QualityModel
 from cstp_server.policy.circuit_models import CircuitModel
 from cstp_server.policy.compiled import SelfReported
+from cstp_server.policy.constraint_models import ConstraintsModel
 from cstp_server.policy.fields import Distinct, Expression, FieldErrors, FoldedName, Path, Section, TimeZone
 from cstp_server.policy.guardrail_models import GuardrailModel
 from cstp_server.policy.posture_models import PosturesModel
 from cstp_server.policy.tightening import loosened
 from cstp_server.policy.tripwire_models import TripwiresModel
+from cstp_server.policy.trust_models import TrustModel
 
 
 class ClassificationModel(Section):
@@ -62,6 +63,13 @@ class PolicyModel(Section):
         default_factory=lambda: PosturesModel.model_validate({}),
         description="how long decisions wait, who guards the postures of agents, and what a good record earns",
     )
+    trust: TrustModel = Field(
+        default_factory=lambda: TrustModel.model_validate({}), description="the trust between users and the AI, by user and domain"
+    )
+    constraints: ConstraintsModel = Field(
+        default_factory=lambda: ConstraintsModel.model_validate({}),
+        description="what agents may spend, when, how often, on what, and with whom",
+    )
     reviews: ReviewsModel = Field(default_factory=lambda: ReviewsModel.model_validate({}), description="how reviews are taken")
     retention: RetentionModel = Field(default_factory=lambda: RetentionModel.model_validate({}), description="how long things are kept")
 
@@ -74,7 +82,5 @@ class PolicyModel(Section):
 
 
 SECTIONS = tuple(PolicyModel.model_fields)
-LATER_SECTIONS = frozenset({"constraints", "trust", "notifications"})
+LATER_SECTIONS = frozenset({"notifications"})
 """Sections of the policy's format that this version does not know, and refuses: a limit that is not enforced is worse than an error."""
-LATER_KEYS: Mapping[str, frozenset[str]] = {"agents": frozenset({"constraints"})}
-"""Keys of sections that are refused for the same reason."""

@@ -77,5 +77,5 @@ class PosturesModel(Section):
         0.0,
         ge=0,
         le=1,
-        description="the share of due decisions that must have an outcome; below it nothing is earned, and what was earned is lost",
+        description="the share of due decisions that must have an outcome; below it nothing is earned, and the last step that was is lost",
     )

@@ -9,16 +9,20 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cstp_server.dimensions.data_access import INTERNAL
+from cstp_server.dimensions.globs import MOST_CROSSINGS
 from cstp_server.policy.agent_models import AgentModel, QualityModel
 from cstp_server.policy.built_in import BUILT_IN
 from cstp_server.policy.circuit_models import CircuitModel, OnOpen, SeverityWeights
+from cstp_server.policy.constraint_models import ConstraintsModel
 from cstp_server.policy.credentials import CREDENTIALS, PRIVATE_KEY
 from cstp_server.policy.fields import FlatValue
 from cstp_server.policy.guardrail_models import GuardrailModel
-from cstp_server.policy.models import LATER_KEYS, LATER_SECTIONS, ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
+from cstp_server.policy.models import LATER_SECTIONS, ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
 from cstp_server.policy.posture_models import EarnedModel, GuardModel, PosturesModel
 from cstp_server.policy.short_form import FORMS
 from cstp_server.policy.tripwire_models import AppliesModel, LimitModel, PatternModel, QuotaModel, TripwireModel, TripwiresModel
+from cstp_server.policy.trust_models import TrustDomainModel, TrustModel
 
 _INTRODUCTION = """\
 # The policy
@@ -119,6 +123,57 @@ A condition that cannot be evaluated, such as `metadata.approvals > 1` without t
 The trust score is the lower bound of the 95 % Wilson interval of the share of successes within `score_window_ms`. Tripwire hits count as
 failures, `partial` and `abandoned` not at all, so a few good outcomes are not yet a good record: 16 successes in a row give 0.8.
 """
+_CONSTRAINTS = """
+Bounds stand under the names of dimensions, `global`, by category, and by agent (`agents`). Of several bounds of one dimension the most
+restrictive holds: the lower limit, the time that all windows have in common, the paths that match all lists, the hosts that all allow.
+
+| dimension | value | key in `action.context` | what it admits |
+| --- | --- | --- | --- |
+| `cost_limit` | a number of cents | `cost_used` | up to the limit, which is within |
+| `time_window` | `HH:MM-HH:MM` | `current_time`; now, where it is missing or null | from the beginning of the first minute to the end of \
+the last, in the policy's time zone; `22:00-06:00` is open over midnight, `09:00-09:00` for one minute |
+| `resources` | a list of globs | `resource_requested` | paths that match one, in which upper and lower case differ |
+| `rate_limit` | `N`, or `N/second`, `N/minute`, `N/hour`, `N/day` | `requests_in_period`; where it is missing, what the service itself \
+has let through | up to the limit, which is within; a day is any 24 hours, a number alone is per minute |
+| `data_access` | a mode, or `{mode, allowed_classifications}` | `contains_pii`, `data_classification` | `no_pii`: what has no personal \
+data; `internal_only`: the classifications INTERNAL; `allow_all`: everything. A list of classifications, compared without case, narrows \
+each |
+| `communication` | `none`, `internal_only`, or `{mode: allowed_domains, allowed_domains: […]}` | `communication_target` | nobody; one's \
+own hosts; the hosts of the list, where `*.example.org` is what is below `example.org` |
+
+A value that is none of its key's, such as a negative or infinite number, is not admitted. Null says that there is nothing of the kind, and
+is admitted by `resources`, `data_access` and `communication`. A dimension of an [installed package](extending.md#a-constraint-dimension)
+admits nothing before an admin has approved its version.
+
+In a glob, `*` stands for any part of a name, `?` for one character, `[a-z]` for one of these, and `**` between slashes for any number of
+folders; a pattern has at most CROSSINGS of them. A resource with a backslash, NUL, or a `.` or `..` between slashes is not admitted,
+encoded or not.
+
+A target is a URL, a host, with or without a port, or an e-mail address. Of it the host is compared, and as a whole: in lower case, as IDNA
+encodes it, addresses in their usual form (`0x7f.1` is `127.0.0.1`, `::ffff:10.0.0.1` is `10.0.0.1`). What programs read differently, such
+as a backslash, a percent sign before the path or a second `@`, is not admitted. One's own are `localhost`, names that end in `.internal`,
+`.local` or `.lan`, private addresses (`10/8`, `172.16/12`, `192.168/16`, `127/8`, `fc00::/7`, `::1`; not link-local ones, nor those that
+are translated on their way), and `internal_domains`, or where there are none, names with a label `internal` that is not their first.
+
+A number that is used and a limit are a ratio: above 0.95 it is `boundary_pushing`; where 8 of the agent's last 10 evaluations of a
+dimension were below 0.1 and above 0, it is `constraint_splitting`. `anti_gaming` says what follows.
+"""
+_TRUST = """
+A user's trust in one domain is a circuit of the scope `user:<id>/<domain>`. A circuit that the policy gives that scope, or `user:*`,
+takes its place.
+
+| state | as a circuit | what wants the user's confirmation |
+| --- | --- | --- |
+| `full_autonomy` | closed | nothing |
+| `reduced_autonomy` | open | every action |
+| `supervised`: under test | half-open | the actions of high impact, and those that do not say their type |
+
+A damage counts for its weight times its severity, half as much again when the user said so; whole for the first half of the window, and
+then less and less until its end. When what counts reaches the threshold, trust is reduced. After the recovery period it is under test:
+successes restore it, a damage takes two of them back, and damage of more than `half_open_tolerance` reduces trust again. Domains do not
+influence each other. Reviews of decisions for a user count like what is told: a failure is a damage of its `damageType`, times 0.5 (`low`),
+1 (`medium`), 2 (`high`) or 5 (`critical`).
+"""
 EXAMPLES: dict[str, str] = {
     "time_zone": "time_zone: Europe/Berlin\n",
     "classification": "classification:\n  - when: action.parameters.amount > 1000\n    stakes: high\n    tags: [large]\n",
@@ -169,6 +224,7 @@ agents:
     posture: assisted
     acl_tier: ACL-3
     tripwires: {max_refund: 200, max_actions_per_minute: 10}
+    constraints: {cost_limit: 1000, rate_limit: 20/minute}
 """,
     "quality": "quality: {min_ctq: 0.6, action: escalate}\n",
     "postures": """\
@@ -185,6 +241,27 @@ postures:
     - {to: assisted, min_score: 0.8, min_reviewed: 50}
     - {to: full_autonomy, min_score: 0.95, min_reviewed: 200}
   min_review_coverage: 0.8
+""",
+    "constraints": """\
+constraints:
+  anti_gaming: escalate
+  internal_domains: [corp.example]
+  global:
+    cost_limit: 5000
+    rate_limit: 100/minute
+    communication: {mode: allowed_domains, allowed_domains: [api.example.org, "*.corp.example"]}
+  categories:
+    maintenance: {time_window: "22:00-06:00", resources: ["data/**", "logs/*.log"]}
+    support: {data_access: no_pii}
+""",
+    "trust": """\
+trust:
+  domains:
+    "*": {damage_threshold: 3, damage_window_hours: 24, recovery_period_hours: 24, supervised_successes_required: 5}
+    code_review: {preset: strict}
+    documentation: {damage_threshold: 5, severity_weights: {slow_response: 0.1}}
+  severity_weights: {repetitive_error: 2.5}
+  high_impact_actions: [file_write, file_delete, git_commit, git_push, external_api_call, code_execution, database_write, send_mail]
 """,
     "reviews": "reviews: {self_reported: failures_only}\n",
     "retention": "retention: {decisions_days: 365}\n",
@@ -205,6 +282,8 @@ _TABLES: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "agents": (("", AgentModel),),
     "quality": (("", QualityModel),),
     "postures": (("", PosturesModel), ("`guards`", GuardModel), ("`earned`", EarnedModel)),
+    "constraints": (("", ConstraintsModel),),
+    "trust": (("", TrustModel), ("A domain", TrustDomainModel)),
     "reviews": (("", ReviewsModel),),
     "retention": (("", RetentionModel),),
 }
@@ -243,6 +322,10 @@ def _tripwires() -> str:
     )
 
 
+def _constraints() -> str:
+    return _CONSTRAINTS.replace("INTERNAL", _listed(sorted(INTERNAL))).replace("CROSSINGS", str(MOST_CROSSINGS))
+
+
 def _credentials() -> str:
     return ", ".join(credential.kind for credential in (*CREDENTIALS, PRIVATE_KEY))
 
@@ -251,14 +334,19 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-_MORE: Mapping[str, Callable[[], str]] = {"guardrails": lambda: _FLAT, "tripwires": _tripwires, "postures": lambda: _POSTURES}
+_MORE: Mapping[str, Callable[[], str]] = {
+    "guardrails": lambda: _FLAT,
+    "tripwires": _tripwires,
+    "postures": lambda: _POSTURES,
+    "constraints": _constraints,
+    "trust": lambda: _TRUST,
+}
 
 
 def _later() -> str:
-    keys = "; ".join(f"{_listed(sorted(names))} in `{section}`" for section, names in LATER_KEYS.items())
     return (
-        f"## Not in this version\n\nThe sections {_listed(sorted(LATER_SECTIONS))}, and the keys {keys} are refused: what is not enforced "
-        "must not look as if it were.\n"
+        f"## Not in this version\n\nThe section {_listed(sorted(LATER_SECTIONS))} is refused: what is not enforced must not look as if it "
+        "were.\n"
     )
 
 

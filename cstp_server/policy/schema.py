@@ -3,7 +3,10 @@
 import re
 from typing import Any
 
+from cstp_server.policy.agent_models import AgentModel
 from cstp_server.policy.built_in import BUILT_IN
+from cstp_server.policy.constraint_models import ConstraintsModel
+from cstp_server.policy.constraint_schema import bounds_schema
 from cstp_server.policy.fields import FLAT_VALUE_SCHEMA
 from cstp_server.policy.guardrail_models import CONDITION_FIELDS, CONDITION_PREFIX, REQUIRES_FIELDS, REQUIRES_PREFIX, GuardrailModel
 from cstp_server.policy.models import PolicyModel
@@ -21,6 +24,7 @@ def policy_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     _open_flat_fields(definitions[GuardrailModel.__name__])
     _want_one_kind(definitions[TripwireModel.__name__])
+    _name_dimensions(definitions)
     definitions[TripwiresModel.__name__] = _all_forms(definitions[TripwiresModel.__name__])
     return {"$schema": DIALECT, **schema, "title": "cstp policy"}
 
@@ -37,6 +41,17 @@ def _open_flat_fields(rule: dict[str, Any]) -> None:
 def _want_one_kind(rule: dict[str, Any]) -> None:
     """Say of a tripwire that it has one kind of limit, or is a built-in one."""
     rule["oneOf"] = [*({"required": [kind]} for kind in KINDS), {"properties": {"name": {"enum": list(BUILT_IN)}}}]
+
+
+def _name_dimensions(definitions: dict[str, Any]) -> None:
+    """Say of bounds what each dimension takes; those of installed packages are known by name."""
+    definitions["Bounds"] = bounds_schema()
+    bounds = {"$ref": "#/$defs/Bounds"}
+    of_all = definitions[ConstraintsModel.__name__]["properties"]
+    of_all["global"] = {**bounds, "description": of_all["global"]["description"]}
+    of_all["categories"]["additionalProperties"] = bounds
+    of_agent = definitions[AgentModel.__name__]["properties"]
+    of_agent["constraints"] = {**bounds, "description": of_agent["constraints"]["description"]}
 
 
 def _all_forms(tripwires: dict[str, Any]) -> dict[str, Any]:

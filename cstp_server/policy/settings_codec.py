@@ -5,7 +5,8 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
-from cstp_server.domain.circuit_settings import CircuitSettings, Effect, OnSuccess
+from cstp_server.domain.circuit_settings import CircuitSettings, Effect, OnSuccess, TrustTerms
+from cstp_server.domain.damage import DamageType
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
 
@@ -13,7 +14,7 @@ _KEY_LENGTH = 16
 _PLAIN = tuple(
     field.name
     for field in fields(CircuitSettings)
-    if field.name not in {"severity_weights", "failure_outcomes", "on_success", "effect", "mode"}
+    if field.name not in {"severity_weights", "failure_outcomes", "on_success", "effect", "mode", "trust"}
 )
 
 
@@ -32,6 +33,17 @@ def circuit_settings_from_json(text: str) -> CircuitSettings:
         on_success=OnSuccess(document["on_success"]),
         effect=Effect(document["effect"]),
         mode=Mode(document["mode"]),
+        trust=_trust(document.get("trust")),
+    )
+
+
+def _trust(document: dict[str, Any] | None) -> TrustTerms | None:
+    if document is None:
+        return None
+    return TrustTerms(
+        damage_weights={DamageType(name): weight for name, weight in document["damage_weights"].items()},
+        high_impact=frozenset(document["high_impact"]),
+        setback=document["setback"],
     )
 
 
@@ -49,6 +61,15 @@ def _document(settings: CircuitSettings) -> dict[str, Any]:
         "on_success": settings.on_success.value,
         "effect": settings.effect.value,
         "mode": settings.mode.value,
+        **({"trust": _trust_document(settings.trust)} if settings.trust is not None else {}),
+    }
+
+
+def _trust_document(terms: TrustTerms) -> dict[str, Any]:
+    return {
+        "damage_weights": {kind.value: weight for kind, weight in terms.damage_weights.items()},
+        "high_impact": sorted(terms.high_impact),
+        "setback": terms.setback,
     }
 
 

@@ -9,6 +9,7 @@ from cstp_server.domain.findings import Mode
 from cstp_server.domain.quality import Quality
 from cstp_server.domain.tripwire_rules import Condition, Limit, Measure, Pattern, Quota, Rule
 from cstp_server.domain.tripwires import EVERYWHERE, Applies, Tripwire, TripwireSeverity
+from cstp_server.domain.usage import Span
 from cstp_server.policy.agent_models import EVERY_AGENT, AgentModel, QualityModel
 from cstp_server.policy.built_in import BUILT_IN
 from cstp_server.policy.cel import compile_predicate
@@ -121,7 +122,7 @@ def _limit(model: LimitModel) -> Limit:
 
 def _quota(model: QuotaModel) -> Quota:
     sums = Measure(steps_of(model.sum)) if model.sum is not None else None
-    return Quota(amount_of(model.max) or 0, model.window, model.per, sums, settles=sums is not None and model.settles)
+    return Quota(amount_of(model.max) or 0, Span(model.window), model.per, sums, settles=sums is not None and model.settles)
 
 
 def _amount(bound: Bound | None) -> int | None:

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, mode
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.tripwire_rules import Per
 from cstp_server.domain.tripwires import TripwireSeverity
-from cstp_server.domain.usage import Span
 from cstp_server.policy.built_in import BUILT_IN
 from cstp_server.policy.field_paths import NumberPath, TextPath
 from cstp_server.policy.fields import Distinct, Expression, FieldErrors, FoldedName, Id, Section, Text, nearest, shown
@@ -21,6 +20,7 @@ AMOUNT_PATH = "action.parameters.amount"
 """What budgets are about, and what a review's actual cost is the true value of."""
 KINDS = ("limit", "quota", "pattern", "when")
 SeverityName: TypeAlias = Literal["standard", "critical", "severe"]
+WindowName: TypeAlias = Literal["minute", "hour", "day", "total"]
 BOUND_SCHEMA = {"type": "number", "minimum": 0}
 
 
@@ -104,7 +104,7 @@ class QuotaModel(Section):
     count: Counts | None = Field(None, description="`true` counts actions; either this or `sum`")
     sum: NumberPath | None = Field(None, description="the field that is summed, as in `limit`")
     per: Annotated[Per, Field(strict=False)] = Field(Per.AGENT, description="whose actions count together")
-    window: Annotated[Span, Field(strict=False)] = Field(
+    window: WindowName = Field(
         description="`minute` and `hour` roll, `day` is a calendar day in the policy's time zone, `total` is for ever"
     )
     max: BoundValue = Field(description="how many, or how much, at most")

@@ -14,7 +14,7 @@ from cstp_server.policy.guardrail_models import (
     REQUIRES_PREFIX,
     GuardrailModel,
 )
-from cstp_server.policy.models import LATER_KEYS, LATER_SECTIONS, PolicyModel
+from cstp_server.policy.models import LATER_SECTIONS, PolicyModel
 from cstp_server.policy.problems import PolicyProblem
 from cstp_server.policy.yaml_nodes import Node
 
@@ -75,8 +75,6 @@ def _unknown_key(path: Path, root: Node) -> str:
     if not parent and name in LATER_SECTIONS:
         return f"this version does not know the section `{name}`, and would not enforce what it says: remove it"
     where = f" in `{path_text(root.as_written(parent))}`" if parent else ""
-    if parent and name in LATER_KEYS.get(str(parent[0]), ()):
-        return f"this version does not know the key `{name}`{where}, and would not enforce what it says: remove it"
     what = "key" if parent else "section"
     hint = nearest(name, _known_keys(parent))
     if not hint and parent and parent[-1] == "tripwires":

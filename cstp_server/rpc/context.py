@@ -9,7 +9,7 @@ from cstp_server.metrics import Metrics
 from cstp_server.rpc.health import Readiness
 from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
-from cstp_server.services.ports import Authenticator, Guardians, PolicySource, Reader, Transactor, Waiting
+from cstp_server.services.ports import Authenticator, Dimensions, Guardians, PolicySource, Reader, Transactor, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Services:
     reader: Reader
     waiting: Waiting
     guardians: Guardians
+    dimensions: Dimensions
     policy_source: PolicySource
     authenticator: Authenticator
     readiness: Readiness

@@ -320,6 +320,136 @@ POSTURE_HISTORY = Example(
         ],
     },
 )
+RECORD_DAMAGE = Example(
+    {
+        "userId": "user_123",
+        "domain": "code_review",
+        "damageType": "repetitive_error",
+        "severity": 0.5,
+        "context": "suggested Python 2 syntax again",
+        "userExplicit": True,
+        "id": "damage-77",
+    },
+    {
+        "success": True,
+        "id": "damage-77",
+        "userId": "user_123",
+        "domain": "code_review",
+        "previousState": "full_autonomy",
+        "state": "reduced_autonomy",
+        "damageScore": 3.5,
+        "damageThreshold": 3,
+        "weight": 1.5,
+        "duplicate": False,
+        "recordedAt": "2026-02-11T13:25:00Z",
+    },
+)
+RECORD_SUCCESS = Example(
+    {"userId": "user_123", "domain": "documentation", "context": "accepted without changes", "id": "success-12"},
+    {
+        "success": True,
+        "id": "success-12",
+        "userId": "user_123",
+        "domain": "documentation",
+        "previousState": "supervised",
+        "state": "full_autonomy",
+        "damageScore": 0,
+        "damageThreshold": 3,
+        "duplicate": False,
+        "recordedAt": "2026-02-11T13:25:30Z",
+    },
+)
+AUTONOMY_LEVEL = Example(
+    {"userId": "user_123", "domain": "code"},
+    {
+        "userId": "user_123",
+        "domain": "code",
+        "state": "supervised",
+        "canActFreely": False,
+        "damageScore": 2.5,
+        "damageThreshold": 3,
+        "timeInStateHours": 12.5,
+        "recoveryProgress": {"status": "supervised_testing", "progress": 0.7, "successes": 3, "required": 5},
+        "recentDamageCount": 2,
+    },
+)
+CONFIRMATION = Example(
+    {"userId": "user_123", "domain": "code", "action": "file_write"},
+    {
+        "required": True,
+        "state": "supervised",
+        "reason": "trust of user `user_123` in `code` is under test (3 of 5 successes): `file_write` is of high impact and wants the "
+        "user's confirmation",
+    },
+)
+RESET_TRUST = Example(
+    {"userId": "user_123", "domain": "code_review", "reason": "the user asked for it"},
+    {
+        "success": True,
+        "userId": "user_123",
+        "domain": "code_review",
+        "previousState": "reduced_autonomy",
+        "state": "full_autonomy",
+        "resetBy": "olivia",
+        "resetAt": "2026-02-11T13:26:00Z",
+    },
+)
+TRUST_METRICS = Example(
+    {},
+    {
+        "states": {"full_autonomy": 212, "supervised": 9, "reduced_autonomy": 4},
+        "averageDamageScore": 0.41,
+        "recoveryRate": 0.875,
+        "averageRecoveryHours": 31.5,
+    },
+)
+EVALUATE_CONSTRAINTS = Example(
+    {
+        "constraints": {"cost_limit": 1000, "rate_limit": "100/minute"},
+        "context": {"cost_used": 960, "requests_in_period": 120},
+        "mode": "conjunctive",
+        "agentId": "deploy-bot",
+    },
+    {
+        "satisfied": False,
+        "failedDimensions": ["rate_limit"],
+        "results": {
+            "cost_limit": {"satisfied": True, "reason": "within the limit of 1000", "remaining": 40, "used": 960, "limit": 1000},
+            "rate_limit": {"satisfied": False, "reason": "exceeds the limit of 100 by 20", "remaining": 0, "used": 120, "limit": 100},
+        },
+        "antiGamingFlags": ["boundary_pushing:cost_limit (usage_ratio=0.96)"],
+        "mode": "conjunctive",
+        "durationMs": 1.843,
+    },
+)
+VALIDATE_TIGHTENING = Example(
+    {"parent": {"cost_limit": 100, "resources": ["data/**"]}, "child": {"cost_limit": 200, "resources": ["data/public/**"]}},
+    {"valid": False, "violations": ["Dimension 'cost_limit': child constraint (200) is looser than parent (100)"]},
+)
+LIST_DIMENSIONS = Example(
+    {},
+    {
+        "dimensions": [
+            {"name": "cost_limit", "version": "1", "description": "the most that may be spent, in cents", "status": "built_in"},
+            {"name": "token_limit", "version": "1.0.0", "description": "Maximum tokens per request", "status": "pending"},
+        ],
+        "count": 2,
+    },
+)
+_APPROVED: JsonObject = {
+    "name": "token_limit",
+    "version": "1.0.0",
+    "description": "Maximum tokens per request",
+    "status": "approved",
+    "reviewedBy": "olivia",
+    "reviewedAt": "2026-02-11T13:25:00Z",
+    "note": "reads nothing but its own key",
+}
+APPROVE_DIMENSION = Example({"name": "token_limit", "version": "1.0.0", "note": "reads nothing but its own key"}, _APPROVED)
+REJECT_DIMENSION = Example(
+    {"name": "token_limit", "note": "it trusts what agents say of themselves"},
+    {**_APPROVED, "status": "rejected", "note": "it trusts what agents say of themselves"},
+)
 LIST_GUARDRAILS = Example(
     {},
     {

@@ -40,7 +40,7 @@ class ListGuardrailsResult(Result):
 
 async def list_guardrails(context: Context, params: ListGuardrailsParams) -> ListGuardrailsResult:
     """The guards of the policy in force."""
-    every = guardrails.list_guardrails(context.services.policy_source.current)
+    every = guardrails.list_guardrails(context.services.policy_source.current, context.services.guardians.installed)
     scope = _canonical(params.scope) if params.scope is not None else None
     found = [_guardrail(info) for info in every if scope is None or info.scope is None or info.scope == scope]
     return ListGuardrailsResult(guardrails=found, count=len(found), agent=AGENT)

@@ -21,7 +21,10 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[P, R]):
-    """One method. `roles`: any one of them will do."""
+    """One method. `roles`: any one of them will do.
+
+    `records_refusals`: the handler is also told of callers who have none of them, refuses them itself, and puts it on record.
+    """
 
     name: str
     summary: str
@@ -31,22 +34,24 @@ class Method(Generic[P, R]):
     roles: tuple[Role, ...]
     errors: tuple[Code, ...]
     example: Example
+    records_refusals: bool = False
 
     def procedure(self) -> Procedure:
         """The method as the dispatcher calls it: role, params, handler, and whatever comes back as JSON or a failure."""
         validate = self.params.__pydantic_validator__.validate_python
         to_json = self.result.__pydantic_serializer__.to_json
-        handler, roles = self.handler, self.roles
+        handler, roles, records = self.handler, self.roles, self.records_refusals
 
         async def call(context: Context, /, *positional: Any, **named: Any) -> orjson.Fragment | Failure:
-            if not context.caller.may(*roles):
-                return forbidden(tuple(role.value for role in roles))
+            refused = None if context.caller.may(*roles) else forbidden(tuple(role.value for role in roles))
+            if refused is not None and not records:
+                return refused
             if positional:
-                return invalid_params([Problem("params", "must be given by name")])
+                return refused or invalid_params([Problem("params", "must be given by name")])
             try:
                 answer = await handler(context, validate(named))
             except ValidationError as error:
-                return invalid_params(problems_of(error, self.params))
+                return refused or invalid_params(problems_of(error, self.params))
             except BadParams as bad:
                 return invalid_params([Problem(bad.field, bad.message)])
             except (StoreUnavailable, Overloaded) as fault:

@@ -84,7 +84,7 @@ class PostureResult(Result):
             since=current.since or None,
             set_by=current.set_by,
             reason=current.reason or None,
-            original_posture=current.original.label if current.original is not None else None,
+            original_posture=current.original.label if current.original not in (None, current.posture) else None,
             trust_score=record.score,
             review_coverage=record.coverage,
             reviewed=record.reviewed,
@@ -129,10 +129,11 @@ class PostureTransitionResult(Result):
     to_posture: str = Field(description="what was asked for")
     transition_type: str
     reason: str = Field(description="why it was tried")
-    blocked_by: str | None = omitted("what refused it: a guard, `stale_from_posture` or `self_upgrade`")
+    blocked_by: str | None = omitted("what refused it: a guard, `stale_from_posture`, `self_upgrade`, `role_too_low` or `record`")
     refusal: str | None = omitted("why it was refused")
     original_posture: str | None = omitted("what the agent was before circuits lowered it")
     decision_id: str | None = omitted("the decision that brought it about")
+    metadata: JsonObject | None = omitted("what was said for guards to ask about")
 
     @classmethod
     def of(cls, entry: PostureEntry) -> "PostureTransitionResult":
@@ -149,6 +150,7 @@ class PostureTransitionResult(Result):
             refusal=entry.refusal,
             original_posture=entry.original,
             decision_id=entry.decision_id,
+            metadata=dict(entry.metadata) or None,
         )
 
 

@@ -18,8 +18,9 @@ _HEAD = """# The RPC interface
 it), and notifications, which are carried out and answered with HTTP 204.
 
 * Params are given by name, in camelCase; snake_case is taken too. Unknown names are refused, except below `action.context`,
-  `action.parameters` and a transition's `metadata`. A null for an optional param is as if it were left out.
-* Times are RFC 3339 in UTC with `Z`; durations are integers in milliseconds, in fields named `…Ms`.
+  `action.parameters`, a transition's `metadata`, and constraints and their `context`. A null for an optional param is as if it were left
+  out.
+* Times are RFC 3339 in UTC with `Z`; durations are integers in milliseconds, in fields named `…Ms` (`durationMs` has fractions).
 * A token goes into the header `Authorization: Bearer <token>`. While no token is configured, calls from the same machine need none.
 * `rpc.discover` returns this reference as an OpenRPC document.
 

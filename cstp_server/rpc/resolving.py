@@ -54,5 +54,14 @@ class ResolveResult(Result):
 async def resolve(context: Context, params: ResolveParams) -> ResolveResult | Refusal:
     """Settle a decision that waits."""
     request = ResolveRequest(params.id, Resolution(params.resolution), params.note)
-    answer = await resolving.resolve(context.services.transactor, context.caller, request)
+    services = context.services
+    answer = await resolving.resolve(
+        services.transactor,
+        services.reader,
+        services.guardians,
+        services.policy_source.current,
+        services.clock,
+        context.caller,
+        request,
+    )
     return answer if isinstance(answer, Refusal) else ResolveResult.of(answer)

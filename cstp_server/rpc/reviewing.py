@@ -10,7 +10,7 @@ from cstp_server.rpc.actions import CheckParams, check_request
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.errors import BadParams
 from cstp_server.rpc.limits import Limits
-from cstp_server.rpc.wire import DecisionId, OutcomeName, Params, Result, SeverityName, Time, taken_id
+from cstp_server.rpc.wire import DamageName, DecisionId, OutcomeName, Params, Result, SeverityName, Time, taken_id
 from cstp_server.services import reviewing
 from cstp_server.services.requests import CheckRequest, ReviewRequest
 
@@ -33,8 +33,8 @@ class ReviewParams(Params):
     outcome: OutcomeName
     severity: SeverityName | None = Field(default=None, description="how bad a failure was; `medium` when left out")
     error_type: str | None = None
-    damage_type: str | None = None
-    user_explicit: bool | None = Field(default=None, description="the user said so")
+    damage_type: DamageName | None = Field(default=None, description="what a failure did to the user's trust; `wrong_answer` when left out")
+    user_explicit: bool | None = Field(default=None, description="the user said so; damage to their trust weighs half as much again")
     actual_cost: Annotated[float, Field(ge=0)] | None = None
     actual_result: str | None = None
     lessons: str | None = None

@@ -14,6 +14,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from cstp_server.domain.damage import DamageType
+from cstp_server.domain.facts import fold_name
 from cstp_server.rpc.errors import Problem
 
 
@@ -101,6 +103,24 @@ StakesName = Literal["low", "medium", "high", "critical"]
 SeverityName = Literal["low", "medium", "high", "critical"]
 OutcomeName = Literal["success", "partial", "failure", "abandoned"]
 NonNegativeMs = Annotated[int, Field(ge=0)]
+
+
+def _damage_named(value: object) -> object:
+    """The type of damage that a name stands for, in whatever case; a name that is none is refused with the nearest that is."""
+    if not isinstance(value, str) or (name := fold_name(value)) in DamageType.__members__.values():
+        return fold_name(value) if isinstance(value, str) else value
+    nearest = _nearest(name.replace(" ", "_").replace("-", "_"), list(DamageType))
+    known = ", ".join(f"`{kind}`" for kind in DamageType)
+    raise PydanticCustomError(
+        "damage_type", f"is no type of damage: {f'did you mean `{nearest}`?' if nearest is not None else f'use {known}'}"
+    )
+
+
+DamageName = Annotated[
+    Literal["wrong_answer", "ignored_preference", "unexpected_action", "slow_response", "misunderstood_intent", "repetitive_error"],
+    BeforeValidator(_damage_named),
+]
+"""What went wrong for a user; `WRONG_ANSWER` is taken as well."""
 
 
 LONGEST_NAME = 256

@@ -6,6 +6,7 @@ from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_events import Attribution, amended_event, step_events
 from cstp_server.domain.circuit_settings import ARCHIVED
 from cstp_server.domain.circuit_state import Circuit, Entry
+from cstp_server.domain.damage import damage_told_by
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
 from cstp_server.domain.events import Event, EventType
 from cstp_server.policy.compiled import Policy
@@ -39,7 +40,7 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
     for scope, seq in amendment.reviewed.entries:
         settings = policy.circuits.covering_text(scope)
         log, circuit = view.log(scope), view.circuit(scope)
-        entry, again = _folded_again(log, seq, amendment.review)
+        entry, again = _folded_again(log, seq, said)
         if settings is None:  # archived: its past is put right, and time stands still for it
             changes.append(Changed(replace(again, archived_at=circuit.archived_at), ARCHIVED, amended=entry))
             continue
@@ -78,7 +79,7 @@ def _folded_again(log: CircuitLog, seq: int, review: Review) -> tuple[Entry, Cir
 def _replaced(entry: Entry, seq: int, review: Review, log: CircuitLog) -> Entry:
     if entry.seq != seq:
         return entry
-    return breaker.amended(entry, log.settings[entry.settings], review.outcome, review.severity)
+    return breaker.amended(entry, log.settings[entry.settings], review.outcome, review.severity, damage_told_by(review))
 
 
 def _amended(amendment: Amendment) -> Event:

@@ -5,16 +5,17 @@ from cstp_server.domain.callers import Caller
 from cstp_server.domain.decisions import ALLOWING, Decision
 from cstp_server.domain.refusals import DecisionNotFound, Refusal
 from cstp_server.services.decisions import may_see
-from cstp_server.services.ports import Transactor, Waiting
+from cstp_server.services.ports import Reader, Transactor, Waiting
 from cstp_server.services.requests import AwaitAnswer, AwaitRequest
 from cstp_server.services.settling import RunOut
+from cstp_server.services.stopping import stopped
 
 _AGAIN_SECONDS = 0.1
 """How soon to look again when time is up by this process's clock and not yet by the database's."""
 
 
 async def await_decision(
-    waiting: Waiting, transactor: Transactor, clock: Clock, caller: Caller, request: AwaitRequest
+    waiting: Waiting, transactor: Transactor, reader: Reader, clock: Clock, caller: Caller, request: AwaitRequest
 ) -> AwaitAnswer | Refusal:
     """How the decision stands as soon as it waits no more, or when the time is up. Holds neither the transactor nor a thread."""
     until = clock.monotonic() + request.timeout_ms / 1000
@@ -23,6 +24,8 @@ async def await_decision(
             decision = await expected.look()
             if decision is None or not may_see(caller, decision):
                 return DecisionNotFound(f"no decision `{request.id}`", request.id)
+            if await stopped(transactor, reader, decision):
+                continue
             pending, left = decision.waits_for, until - clock.monotonic()
             if pending is None or left <= 0:
                 return _answer(decision)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cstp_server.clock import new_id
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.decisions import Answer, Decision, Pending, Source, Status
@@ -16,7 +17,8 @@ from cstp_server.domain.refusals import Conflict, Refusal
 from cstp_server.domain.remedies import find_remedies
 from cstp_server.domain.usage import Claim
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.evaluating import Case, case_of, evaluate
+from cstp_server.services.bounding import Held, report
+from cstp_server.services.evaluating import Case, assess, case_of, evaluate
 from cstp_server.services.identity import agent_of
 from cstp_server.services.ledger import Ledger
 from cstp_server.services.looking import NO_LEASES, Leases, Looked, classify, lease, look
@@ -55,7 +57,7 @@ class Check:
         """All that the classified facts depend on, and the decision of that id where the caller chose the id."""
         case = self._classified(policy, view)
         if self._needs is None:
-            self._needs = case.needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset())
+            self._needs = case.needs(frozenset((self.decision_id,)) if self._may_repeat else frozenset(), observes=True)
         return self._needs
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[Answer]:
@@ -63,8 +65,9 @@ class Check:
         if self._may_repeat and (known := view.decision(self.decision_id)) is not None:
             return Decided(self._repeated(known))
         case = self._classified(policy, view)
-        looked = look(case, view, now)
-        verdict = evaluate(case, looked.situation(), now)
+        looked = look(case, view, now, observes=True)
+        assessment = assess(case, looked.situation(), now)
+        verdict, held = assessment.verdict, assessment.held
         taken = self._take(case, looked, verdict, view, now)
         answer = Answer(
             decision_id=self.decision_id,
@@ -88,7 +91,8 @@ class Check:
             usage=taken.usage,
             postures=left.postures,
             hits=left.hits,
-            events=self._events(case, answer, looked, taken, left, attribution),
+            habits=_observed(looked, held, now),
+            events=self._events(case, answer, looked, taken, left, attribution, held),
         )
 
     @property
@@ -117,10 +121,10 @@ class Check:
         if self.request.dry_run or not (verdict.allowed or waits):
             return _NOTHING_TAKEN
         leases = lease(case, looked, self.decision_id, now) if verdict.allowed else NO_LEASES
-        if not case.charges:
+        if not (claimed := case.claimed):
             return Taken(leases) if leases is not NO_LEASES else _NOTHING_TAKEN
         ledger = Ledger(view, now, case.policy.time_zone)
-        claims = ledger.take(case.charges)
+        claims = ledger.take(claimed)
         return Taken(leases, claims, ledger.changes)
 
     def _would_allow(self, case: Case, policy: Policy, looked: Looked, remedy: Remedy, now: int) -> bool:
@@ -129,7 +133,9 @@ class Check:
         case = self._changed(case, policy, remedy, looked.agent.posture) if remedy.field is not None else case
         if any(scope not in looked.circuits for scope, _ in case.circuits):
             return False
-        if any(charge.subject not in looked.usage for charge in case.charges):
+        if any(charge.subject not in looked.usage for charge in case.claimed):
+            return False
+        if case.bounding is not None and not case.bounding.custom <= looked.reviews.keys():
             return False
         return evaluate(case, looked.at(at), at).allowed
 
@@ -156,9 +162,11 @@ class Check:
         )
 
     def _events(
-        self, case: Case, answer: Answer, looked: Looked, taken: "Taken", left: Tripped, attribution: Attribution
+        self, case: Case, answer: Answer, looked: Looked, taken: "Taken", left: Tripped, attribution: Attribution, held: Held | None
     ) -> tuple[Event, ...]:
         data = self._checked(answer.verdict)
+        if held is not None:
+            data["constraints"] = report(held)
         if looked.agent.posture is not Posture.FULL_AUTONOMY:
             data |= _details(case.recorded)
         checked = self._event(EventType.DECISION_CHECKED, answer, attribution, data)
@@ -188,6 +196,14 @@ class Taken:
 
 
 _NOTHING_TAKEN = Taken()
+
+
+def _observed(looked: Looked, held: Held | None, now: int) -> tuple[AgentHabits, ...]:
+    """The agent's habits, where they are to be put on record."""
+    if looked.habits is None or held is None or held.habits is None:
+        return ()
+    after = looked.habits.after(held.habits, now)
+    return (after,) if after is not None else ()
 
 
 def _pending(verdict: Verdict, policy: Policy, now: int) -> Pending | None:

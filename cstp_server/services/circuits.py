@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Sequence
 
+from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_findings import circuit_id
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
@@ -59,7 +60,7 @@ def view_of(row: CircuitRow, settings: CircuitSettings, *, from_config: bool) ->
         state=circuit.state.value,
         failure_count=window.failures,
         failure_threshold=settings.failure_threshold / MICRO,
-        weighted_failures=window.weighted / MICRO,
+        weighted_failures=breaker.held(circuit, settings, row.now) / MICRO,
         failure_rate=circuit.failure_rate,
         reviewed_count=window.reviewed,
         success_count=window.succeeded,

@@ -6,14 +6,17 @@ from dataclasses import replace
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import DecisionNotFound, Refusal
-from cstp_server.services.ports import DecisionQuery, Reader
+from cstp_server.services.ports import DecisionQuery, Reader, Transactor
+from cstp_server.services.stopping import stopped
 
 
-async def get(reader: Reader, caller: Caller, id: str) -> Decision | Refusal:
+async def get(transactor: Transactor, reader: Reader, caller: Caller, id: str) -> Decision | Refusal:
     """One decision of the caller's tenant. A caller that is only an agent sees its own; another's is as if it were not there."""
     decision = await reader.decision(caller.tenant, id)
     if decision is None or not may_see(caller, decision):
         return DecisionNotFound(f"no decision `{id}`", id)
+    if await stopped(transactor, reader, decision):
+        return await reader.decision(caller.tenant, id) or decision
     return decision
 
 

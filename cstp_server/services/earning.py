@@ -11,15 +11,13 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding, GuardType, Intervention, Lift, Verdict
 from cstp_server.domain.posture_events import Attempt
-from cstp_server.domain.posture_guards import TransitionRequest
-from cstp_server.domain.postures import AgentPosture, Posture, moved, transition_type
+from cstp_server.domain.posture_guards import GuardRefusal, TransitionRequest
+from cstp_server.domain.postures import EARNED_BY, AgentPosture, Posture, demoted, promoted, transition_type
 from cstp_server.domain.trust_scores import Record
 from cstp_server.policy.compiled import Earned, Policy
 from cstp_server.services.looking import posture_in
 from cstp_server.services.ports import Decided, DecisionQuery, Guardians, Needs, Reader, Transactor, View
 
-EARNED_BY = "earned autonomy"
-"""Who moves an agent that has earned, or lost, a posture by its record."""
 PROPOSAL_TYPE = "posture_upgrade"
 
 
@@ -34,6 +32,13 @@ def next_earned(policy: Policy, current: AgentPosture) -> Earned | None:
 def evidence_since(policy: Policy, current: AgentPosture, now: int) -> int:
     """Since when an agent's record counts for its next posture: whatever it did before it was last moved has been judged already."""
     return max(now - policy.postures.score_window_ms, current.since)
+
+
+async def records_of(reader: Reader, policy: Policy, tenant: str, current: AgentPosture, now: int) -> tuple[Record, Record]:
+    """The agent's record since it was last moved, and that of the whole window."""
+    fresh = await record_since(reader, policy, tenant, current.agent_id, evidence_since(policy, current, now), now)
+    whole = await record_since(reader, policy, tenant, current.agent_id, now - policy.postures.score_window_ms, now)
+    return fresh, whole
 
 
 async def record_since(reader: Reader, policy: Policy, tenant: str, agent_id: str, since: int, now: int) -> Record:
@@ -64,25 +69,38 @@ class Appraisal:
         """Look at one agent."""
         now, postures = self.clock.now(), policy.postures
         current = postures.of(agent_id, await self.reader.posture(tenant, agent_id))
-        record = await record_since(self.reader, policy, tenant, agent_id, evidence_since(policy, current, now), now)
-        if current.earned and not current.holds and record.coverage < postures.min_review_coverage:
-            first = postures.of(agent_id, None).posture
-            if first < current.posture:
-                await self.transactor.run(MoveEarned(tenant, current, first, _debt(record)))
-            return
         earned = next_earned(policy, current)
-        if earned is None:
+        if earned is None and not may_lose(policy, current):
             return
-        whole = await record_since(self.reader, policy, tenant, agent_id, now - postures.score_window_ms, now)
-        if not is_earned(policy, earned, record, whole):
-            return
-        asked = _asked(policy, current, earned, whole)
-        proposal = Propose(tenant, current, earned, record, asked.reason)
+        fresh, whole = await records_of(self.reader, policy, tenant, current, now)
+        if may_lose(policy, current) and fresh.coverage < postures.min_review_coverage:
+            await self.transactor.run(MoveEarned(tenant, current, current.earned_from[-1], _debt(fresh)))
+        elif earned is not None and is_earned(policy, earned, fresh, whole):
+            await self._raise(policy, tenant, Propose(tenant, current, earned, fresh, reason_of(whole)), whole)
+
+    async def _raise(self, policy: Policy, tenant: str, proposal: "Propose", whole: Record) -> None:
+        """Ask the guards, and then people, unless neither is to be asked again about the same."""
+        current, earned = proposal.current, proposal.earned
         if not earned.auto and await self._is_proposed(proposal):
             return
-        if await self.guardians.ask(postures.guards, asked) is not None:
-            return
-        await self.transactor.run(MoveEarned(tenant, current, earned.to, asked.reason, earned=True) if earned.auto else proposal)
+        asked = transition_asked(policy, current, earned.to, whole)
+        refusal = await self.guardians.ask(policy.postures.guards, asked)
+        if refusal is not None:
+            await self._note(tenant, proposal, refusal)
+        elif earned.auto:
+            await self.transactor.run(MoveEarned(tenant, current, earned.to, proposal.reason, earned=True))
+        else:
+            await self.transactor.run(proposal)
+
+    async def _note(self, tenant: str, proposal: "Propose", refusal: GuardRefusal) -> None:
+        """Put a guard's refusal on record, once as long as nobody moves the agent and the same guard refuses the same."""
+        current, to = proposal.current, proposal.earned.to
+        before = await self.reader.last_refusal(tenant, current.agent_id, EARNED_BY)
+        if before is not None and before.at >= current.since:
+            data = before.data
+            if (data["from_posture"], data["to_posture"], data["blocked_by"]) == (current.posture.label, to.label, refusal.guard):
+                return
+        await self.transactor.run(NoteRefusal(tenant, current, to, proposal.reason, refusal))
 
     async def _is_proposed(self, proposal: "Propose") -> bool:
         """Whether the same was proposed before, or anything for this agent still waits."""
@@ -97,14 +115,28 @@ class Appraisal:
         return False
 
 
-def _asked(policy: Policy, current: AgentPosture, earned: Earned, record: Record) -> TransitionRequest:
+def may_lose(policy: Policy, current: AgentPosture) -> bool:
+    """Whether the agent has a posture by its record that missing reviews may cost it."""
+    owes = policy.postures.min_review_coverage > 0 and not current.holds
+    return owes and bool(current.earned_from) and current.earned_from[-1] < current.posture
+
+
+def reason_of(record: Record) -> str:
+    """Why a record raises an agent."""
+    return f"{record.succeeded} of {record.reviewed} reviewed decisions succeeded: a trust score of {record.score:.2f}"
+
+
+def transition_asked(
+    policy: Policy, current: AgentPosture, to: Posture, record: Record, *, requester: str = EARNED_BY, reason: str | None = None
+) -> TransitionRequest:
+    """What guards are asked before an agent is raised for its record."""
     return TransitionRequest(
         agent_id=current.agent_id,
         from_posture=current.posture,
-        to_posture=earned.to,
-        type=transition_type(current.posture, earned.to),
-        requester=EARNED_BY,
-        reason=f"{record.succeeded} of {record.reviewed} reviewed decisions succeeded: a trust score of {record.score:.2f}",
+        to_posture=to,
+        type=transition_type(current.posture, to),
+        requester=requester,
+        reason=reason or reason_of(record),
         metadata={},
         acl_tier=policy.agents.acl_tier(current.agent_id),
         score=record.score,
@@ -139,12 +171,46 @@ class MoveEarned:
     def decide(self, policy: Policy, view: View, now: int) -> Decided[bool]:
         """Move it."""
         current = posture_in(view, policy, self.seen.agent_id)
-        after = moved(current, self.to, by=EARNED_BY, reason=self.reason, at=now, earned=self.earned)
-        if current != self.seen or after is current:
+        if current != self.seen:
+            return Decided(answer=False)
+        after = self._moved(current, now)
+        if after is current:
             return Decided(answer=False)
         attribution = Attribution(self.tenant, EARNED_BY, now, policy.version)
         attempt = Attempt(current.agent_id, current.posture, self.to, transition_type(current.posture, self.to), self.reason)
         return Decided(answer=True, postures=(after,), events=(attempt.succeeded(attribution),))
+
+    def _moved(self, current: AgentPosture, now: int) -> AgentPosture:
+        if self.earned:
+            return promoted(current, self.to, by=EARNED_BY, reason=self.reason, at=now)
+        return demoted(current, by=EARNED_BY, reason=self.reason, at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRefusal:
+    """Record that a guard does not let an agent have what it has earned."""
+
+    tenant: str
+    seen: AgentPosture
+    to: Posture
+    reason: str
+    refusal: GuardRefusal
+
+    @property
+    def caller(self) -> Caller | None:
+        """None: this is the service's own work."""
+        return None
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """Nothing."""
+        return Needs(final=True)
+
+    def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
+        """The event."""
+        before = self.seen.posture
+        attempt = Attempt(self.seen.agent_id, before, self.to, transition_type(before, self.to), self.reason)
+        event = attempt.refused(Attribution(self.tenant, EARNED_BY, now, policy.version), self.refusal.guard, self.refusal.reason)
+        return Decided(None, events=(event,))
 
 
 @dataclass(frozen=True, slots=True)

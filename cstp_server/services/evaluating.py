@@ -1,8 +1,10 @@
 """All guards over one set of facts. A guard is a function from what it looks at to findings; a new kind of guard is one more of them."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.charges import Charge, examine
 from cstp_server.domain.circuit_findings import circuit_finding
 from cstp_server.domain.circuit_settings import CircuitSettings
@@ -12,8 +14,11 @@ from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import CLEAN, Finding, Intervention, Mode, Verdict, judge
 from cstp_server.domain.posture_findings import posture_finding
 from cstp_server.domain.postures import DEFAULT_POSTURE, Posture
+from cstp_server.domain.trust import trust_finding
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.bounding import Bounding, Held, Reviews, bounding_of, hold
+from cstp_server.services.ledger import Charge as Claimable
 from cstp_server.services.ports import CircuitNeed, Needs
 
 _POSTURE_GUARDS = 1
@@ -40,16 +45,28 @@ class Case:
     findings: tuple[Finding, ...]
     evaluated: int
     """How many guards look at it."""
+    bounding: Bounding | None = None
+    """The constraints that the policy has for it; none where it has none."""
 
-    def needs(self, decisions: frozenset[str] = frozenset(), usage: Collection[str] = (), *, writes: bool = False) -> Needs:
-        """What must be read to decide on it, besides these decisions and the usage of these subjects."""
-        policy, agent = self.policy, frozenset((self.facts.agent_id,))
+    @property
+    def claimed(self) -> tuple[Claimable, ...]:
+        """All that it would take of tallies: of quotas and budgets, and of the windows that its agent's checks are counted in."""
+        return self.charges if self.bounding is None else (*self.charges, *self.bounding.rates.values())
+
+    def needs(
+        self, decisions: frozenset[str] = frozenset(), usage: Collection[str] = (), *, writes: bool = False, observes: bool = False
+    ) -> Needs:
+        """What must be read to decide on it, besides these decisions and this usage. `observes`: the agent's habits too."""
+        policy, agent, bounding = self.policy, frozenset((self.facts.agent_id,)), self.bounding
+        claimed = self.claimed
         return Needs(
             decisions=decisions,
             circuits={scope: CircuitNeed(settings, writes) for scope, settings in self.circuits},
-            usage=frozenset([charge.subject for charge in self.charges]).union(usage) if self.charges or usage else _NOBODY,
+            usage=frozenset([charge.subject for charge in claimed]).union(usage) if claimed or usage else _NOBODY,
             postures=agent,
             moves=agent if (self.findings or self.charges) and self._may_halt() else _NOBODY,
+            habits=agent if observes and bounding is not None and bounding.shows_habits else _NOBODY,
+            dimensions=bounding.custom if bounding is not None else _NOBODY,
             final=not policy.speaks_of_posture,
         )
 
@@ -62,11 +79,22 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the guards look at besides the action: circuits as time has left them, usage, the agent's posture."""
+    """What the guards look at besides the action: circuits as time has left them, usage, the agent's posture, what was said of custom
+    dimensions, and the agent's habits, where anybody looks at them.
+    """
 
     circuits: Mapping[str, Circuit]
     usage: Mapping[str, Usage]
     posture: Posture
+    reviews: Reviews = field(default_factory=dict)
+    habits: AgentHabits | None = None
+
+
+class Assessment(NamedTuple):
+    """The verdict of all guards, and what the constraints said, where there are any."""
+
+    verdict: Verdict
+    held: Held | None = None
 
 
 def case_of(policy: Policy, declared: Facts, posture: Posture = DEFAULT_POSTURE, credentials: tuple[Finding, ...] | None = None) -> Case:
@@ -85,6 +113,7 @@ def case_of(policy: Policy, declared: Facts, posture: Posture = DEFAULT_POSTURE,
     examined = examine(tripwires, subject, facts, acl_tier, is_quiet=is_quiet, credentials=credentials)
     circuits = tuple([found for found in policy.circuits.matching(examined.recorded) if found[1].mode is not Mode.OFF])
     rules = [] if is_quiet else [finding for group in policy.rule_groups for finding in group.check(subject)]
+    bounding = bounding_of(policy, facts)
     quality = policy.quality.check(facts) if policy.quality is not None and policy.quality.mode is not Mode.OFF else None
     return Case(
         policy=policy,
@@ -97,8 +126,21 @@ def case_of(policy: Policy, declared: Facts, posture: Posture = DEFAULT_POSTURE,
         charges=examined.charges,
         credentials=examined.credentials,
         findings=(*examined.findings, *rules, *((quality,) if quality is not None else ())),
-        evaluated=_POSTURE_GUARDS + len(circuits) + policy.active_guardrails + len(tripwires) + (policy.quality is not None),
+        evaluated=_POSTURE_GUARDS
+        + len(circuits)
+        + policy.active_guardrails
+        + len(tripwires)
+        + (policy.quality is not None)
+        + (len(bounding.bounds) if bounding is not None else 0),
+        bounding=bounding,
     )
+
+
+def _refused_by(circuit: Circuit, settings: CircuitSettings, action: str | None, now: int) -> Finding | None:
+    """What a circuit that is not closed says against one more action of that type."""
+    if settings.trust is not None:
+        return trust_finding(circuit, settings, action, now)
+    return circuit_finding(circuit, settings, now)
 
 
 def _classified(policy: Policy, declared: Facts, subject: Subject) -> Facts:
@@ -111,6 +153,11 @@ def _classified(policy: Policy, declared: Facts, subject: Subject) -> Facts:
 
 def evaluate(case: Case, situation: Situation, now: int) -> Verdict:
     """The verdict of all guards, the circuits being as time has left them at `now`."""
+    return assess(case, situation, now).verdict
+
+
+def assess(case: Case, situation: Situation, now: int) -> Assessment:
+    """As `evaluate`, with what the constraints alone had to say."""
     posture = posture_finding(situation.posture)
     findings = [posture] if posture is not None else []
     for charge in case.charges:
@@ -119,7 +166,11 @@ def evaluate(case: Case, situation: Situation, now: int) -> Verdict:
             findings.append(exceeded)
     for scope, settings in case.circuits:
         circuit = situation.circuits[scope]
-        if circuit.state is not State.CLOSED and (refused := circuit_finding(circuit, settings, now)) is not None:
+        if circuit.state is not State.CLOSED and (refused := _refused_by(circuit, settings, case.facts.type, now)) is not None:
             findings.append(refused)
+    held = None
+    if case.bounding is not None:
+        held = hold(case.bounding, case.policy, situation.usage, situation.reviews, situation.habits, now)
+        findings += held.findings
     findings += case.findings
-    return judge(findings) if findings else CLEAN
+    return Assessment(judge(findings) if findings else CLEAN, held)

@@ -9,24 +9,30 @@ from cstp_server.domain.guardrails import Guardrail
 from cstp_server.domain.posture_guards import ConditionGuard, TransitionGuard
 from cstp_server.domain.postures import TransitionType
 from cstp_server.domain.quality import Quality
+from cstp_server.domain.scopes import TEMPLATE_VALUE, USER_TEMPLATE, ScopeKind, parse_scope
 from cstp_server.domain.tripwire_rules import Condition, Limit, Measure, Pattern, Quota
 from cstp_server.domain.tripwires import Applies, Tripwire
 from cstp_server.domain.usage import Span
-from cstp_server.policy.compiled import Policy
+from cstp_server.policy.compiled import Policy, TrustPolicy
+from cstp_server.services.constraint_listing import listed_constraints
+from cstp_server.services.ports import InstalledGuard
 from cstp_server.services.requests import GuardrailInfo
 
 
-def list_guardrails(policy: Policy) -> Sequence[GuardrailInfo]:
-    """Circuits, exact ones first, rules in the policy's order, tripwires, the most severe first, the quality of reasoning, and the
-    guards of transitions between postures in their order.
+def list_guardrails(policy: Policy, installed: Sequence[InstalledGuard] = ()) -> Sequence[GuardrailInfo]:
+    """Circuits, exact ones first, the measures of users' trust, rules in the policy's order, tripwires, the most severe first,
+    constraints, the quality of reasoning, and the guards of transitions between postures in their order, the installed ones last.
     """
     circuits = [*sorted(policy.circuits.exact.items()), *sorted(policy.circuits.templates.items())]
     return [
         *_circuits(circuits),
+        *_trust(policy.circuits.trust),
         *(_rule(rule) for rule in policy.guardrails),
         *_tripwires(policy),
+        *listed_constraints(policy.constraints),
         *((_quality(policy.quality),) if policy.quality is not None else ()),
         *(_transition_guard(guard) for guard in policy.postures.guards),
+        *(_installed_guard(guard) for guard in installed),
     ]
 
 
@@ -87,7 +93,15 @@ def _dotted(path: Iterable[str]) -> str:
     return ".".join(path)
 
 
-_SPANS = {Span.MINUTE: "in any minute", Span.HOUR: "in any hour", Span.DAY: "on a calendar day", Span.TOTAL: "for ever"}
+_HOUR_MS = 3_600_000
+_SPANS = {
+    Span.SECOND: "in any second",
+    Span.MINUTE: "in any minute",
+    Span.HOUR: "in any hour",
+    Span.ROLLING_DAY: "in any 24 hours",
+    Span.DAY: "on a calendar day",
+    Span.TOTAL: "for ever",
+}
 
 
 def _quality(quality: Quality) -> GuardrailInfo:
@@ -100,10 +114,24 @@ def _quality(quality: Quality) -> GuardrailInfo:
     )
 
 
-def _transition_guard(guard: TransitionGuard) -> GuardrailInfo:
-    kinds = " or ".join(
-        f"{kind.value}s" if kind is not TransitionType.MAINTAIN else "moves to the same posture" for kind in sorted(guard.applies_to)
+def _installed_guard(guard: InstalledGuard) -> GuardrailInfo:
+    broken = "" if guard.loaded else ", and could not be loaded: it refuses all of them"
+    return GuardrailInfo(
+        id=guard.name,
+        type=GuardType.POSTURE.value,
+        description=f"installed; is asked before {_kinds_text(guard.applies_to)} of an agent's posture{broken}",
+        action=Intervention.BLOCK.label,
+        mode=Mode.ENFORCE.value,
     )
+
+
+def _kinds_text(kinds: Iterable[TransitionType]) -> str:
+    asked = sorted(set(kinds) - {TransitionType.EMERGENCY_DOWNGRADE})
+    return " or ".join(f"{kind.value}s" if kind is not TransitionType.MAINTAIN else "moves to the same posture" for kind in asked)
+
+
+def _transition_guard(guard: TransitionGuard) -> GuardrailInfo:
+    kinds = _kinds_text(guard.applies_to)
     condition = guard.when.source if isinstance(guard, ConditionGuard) else None
     said = f": {guard.reason}" if isinstance(guard, ConditionGuard) else ""
     return GuardrailInfo(
@@ -133,6 +161,36 @@ def _circuit_text(scope: str, settings: CircuitSettings) -> str:
     rate = settings.failure_rate_threshold
     also = f", or a failure rate of {rate:g} over {settings.minimum_decisions} decisions," if rate is not None else ""
     return f"opens for `{scope}` at {threshold}{also} within {settings.window_ms} ms; probes after {settings.cooldown_ms} ms"
+
+
+def _trust(trust: TrustPolicy | None) -> Iterable[GuardrailInfo]:
+    """What holds in single domains, then what holds in all others."""
+    if trust is None:
+        return
+    for domain, settings in sorted(trust.domains.items()):
+        yield _trust_in(f"{ScopeKind.USER}:*/{domain}", settings)
+    yield _trust_in(USER_TEMPLATE, trust.default)
+
+
+def _trust_in(scope: str, settings: CircuitSettings) -> GuardrailInfo:
+    return GuardrailInfo(
+        id=settings.id.replace(TEMPLATE_VALUE, parse_scope(scope).value),
+        type=GuardType.TRUST.value,
+        description=_trust_text(settings),
+        action=settings.effect.value,
+        mode=settings.mode.value,
+        scope=scope,
+    )
+
+
+def _trust_text(settings: CircuitSettings) -> str:
+    threshold, hours = f"{settings.failure_threshold / MICRO:g}", f"{settings.window_ms / _HOUR_MS:g} h"
+    listed = ", ".join(f"`{name}`" for name in sorted(settings.trust.high_impact)) if settings.trust is not None else ""
+    return (
+        f"reduced at {threshold} weighted damages within {hours}: every action wants the user's confirmation; "
+        f"under test after {settings.cooldown_ms / _HOUR_MS:g} h: only {listed or 'what does not say its type'} then; "
+        f"restored by {settings.half_open_successes} successes"
+    )
 
 
 def _rule(rule: Guardrail) -> GuardrailInfo:

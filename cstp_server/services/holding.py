@@ -86,9 +86,19 @@ class Holding:
         self._release(held - holds, after.scope, settings, f"circuit `{after.scope}` {'closed' if is_closed else 'is open for others'}")
         self._lower(holds if _opens(before, after) else holds - held, after.scope, settings)
 
-    def let_go(self, circuit: Circuit, settings: CircuitSettings) -> None:
-        """The circuit holds nobody down any more."""
-        self._release(_held_by(circuit), circuit.scope, settings, f"circuit `{circuit.scope}` has no policy any more")
+    def align(self, circuit: Circuit, settings: CircuitSettings | None) -> None:
+        """What another policy does to agents while the circuit stays as it is; `settings` are none when no policy covers it any more.
+
+        An open circuit that has come to lower postures lowers those that nobody has moved since it opened, and one that lowers none any
+        more lets go of all.
+        """
+        agents, scope = _held_by(circuit), circuit.scope
+        if settings is None:
+            self._release(agents, scope, None, f"circuit `{scope}` has no policy any more")
+        elif moves_postures(settings):
+            self._lower([agent for agent in agents if not _was_moved_by_hand(self._posture(agent), circuit)], scope, settings)
+        else:
+            self._release(agents, scope, settings, f"circuit `{scope}` lowers nobody any more")
 
     @property
     def held(self) -> Held:
@@ -98,15 +108,16 @@ class Holding:
     def _lower(self, agents: Iterable[str], scope: str, settings: CircuitSettings) -> None:
         if settings.downgrade_to is None or settings.mode is not Mode.ENFORCE:
             return
-        to, reason = POSTURES[settings.downgrade_to], f"circuit `{scope}` opened"
+        to, restores, reason = POSTURES[settings.downgrade_to], settings.restore_posture, f"circuit `{scope}` opened"
         for agent_id in sorted(agents):
             current = self._posture(agent_id)
-            self._move(current, lowered(current, scope, to, reason=reason, at=self.attribution.at), scope, reason)
+            self._move(current, lowered(current, scope, to, restores=restores, reason=reason, at=self.attribution.at), scope, reason)
 
-    def _release(self, agents: Iterable[str], scope: str, settings: CircuitSettings, reason: str) -> None:
+    def _release(self, agents: Iterable[str], scope: str, settings: CircuitSettings | None, reason: str) -> None:
+        restore = settings.restore_posture if settings is not None else None
         for agent_id in sorted(agents):
             current = self._posture(agent_id)
-            after = released(current, scope, restore=settings.restore_posture, reason=reason, at=self.attribution.at)
+            after = released(current, scope, restore=restore, reason=reason, at=self.attribution.at)
             self._move(current, after, scope, reason)
 
     def _posture(self, agent_id: str) -> AgentPosture:
@@ -120,6 +131,11 @@ class Holding:
         if after.posture is not before.posture:
             attempt = Attempt(before.agent_id, before.posture, after.posture, transition_type(before.posture, after.posture), reason)
             self._events.append(attempt.succeeded(replace(self.attribution, actor=scope), after.original))
+
+
+def _was_moved_by_hand(current: AgentPosture, circuit: Circuit) -> bool:
+    """Whether somebody has moved the agent since the circuit opened: what they said of it stands."""
+    return current.moved_at is not None and current.moved_at >= (circuit.opened_at or 0)
 
 
 def _opens(before: Circuit, after: Circuit) -> bool:

@@ -23,6 +23,11 @@ def is_own(caller: Caller, decision: Decision) -> bool:
     return caller.authenticated and Role.AGENT in caller.roles and told_itself
 
 
+def is_agent(caller: Caller, agent_id: str) -> bool:
+    """Whether the caller's own token is that agent: bound to it, or named like it."""
+    return caller.own_agent == agent_id or (caller.authenticated and caller.principal == agent_id)
+
+
 def agent_of_reviewed(caller: Caller, named: str | None) -> str | Forbidden:
     """Whose decision a review tells of that was never checked here: a reviewer that names nobody does not thereby name itself."""
     if caller.agent_id is None and named is None:

@@ -2,13 +2,35 @@
 
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
+from typing import Protocol
 
-from cstp_server.domain.charges import Charge
-from cstp_server.domain.usage import Claim, Usage, adjusted, is_counted
+from cstp_server.domain.usage import Claim, Tally, Usage, adjusted, is_counted
 from cstp_server.services.ports import UsageChange, View
 
 Amounts = Callable[[Claim], int]
 """What a claim is to count for from now on, in billionths."""
+
+
+class Charge(Protocol):
+    """What an action would take of one tally."""
+
+    @property
+    def subject(self) -> str:
+        """Whose tally it is."""
+        ...
+
+    @property
+    def meter(self) -> str:
+        """The name of the tally."""
+        ...
+
+    def tally(self, usage: Usage, now: int, zone: tzinfo) -> Tally:
+        """The tally that it would be part of, as of `now`."""
+        ...
+
+    def claim(self, tally: Tally, now: int) -> tuple[Tally, Claim]:
+        """The tally with this charge on it, and what the decision then has."""
+        ...
 
 
 class Ledger:

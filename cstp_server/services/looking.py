@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cstp_server.domain import circuits as breaker
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.circuit_events import Attribution, claimed_event, step_events
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, State, Step
@@ -13,6 +14,7 @@ from cstp_server.domain.facts import Facts
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.bounding import Reviews
 from cstp_server.services.evaluating import Case, Situation, case_of
 from cstp_server.services.ports import Changed, View
 
@@ -26,15 +28,17 @@ class Looked:
     agent: AgentPosture
     steps: tuple[tuple[CircuitSettings, Step], ...]
     changes: tuple[Changed, ...]
+    reviews: Reviews
+    habits: AgentHabits | None = None
 
     def situation(self) -> Situation:
         """What the guards look at."""
-        return Situation(self.circuits, self.usage, self.agent.posture)
+        return Situation(self.circuits, self.usage, self.agent.posture, self.reviews, self.habits)
 
     def at(self, now: int) -> Situation:
         """What the guards would see at a later moment, if nothing but time happened until then."""
         later = {scope: breaker.cool(circuit, now).circuit for scope, circuit in self.circuits.items()}
-        return Situation(later, self.usage, self.agent.posture)
+        return Situation(later, self.usage, self.agent.posture, self.reviews, self.habits)
 
     def events(self, attribution: Attribution) -> tuple[Event, ...]:
         """What time did, as events."""
@@ -73,8 +77,8 @@ def classify(policy: Policy, declared: Facts, view: View, known: Case | None) ->
     return case if posture is case.posture else case_of(policy, declared, posture)
 
 
-def look(case: Case, view: View, now: int) -> Looked:
-    """Everything that the case depends on, as time has left it at `now`."""
+def look(case: Case, view: View, now: int, *, observes: bool = False) -> Looked:
+    """Everything that the case depends on, as time has left it at `now`. `observes`: the agent's habits too, where it has bounds."""
     circuits: dict[str, Circuit] = {}
     steps: list[tuple[CircuitSettings, Step]] = []
     changes: list[Changed] = []
@@ -87,8 +91,17 @@ def look(case: Case, view: View, now: int) -> Looked:
                 steps.append((settings, step))
                 changes.append(Changed(circuit, settings))
         circuits[scope] = circuit
-    usage = {charge.subject: view.usage(charge.subject) for charge in case.charges}
-    return Looked(circuits, usage, posture_in(view, case.policy, case.facts.agent_id), tuple(steps), tuple(changes))
+    usage = {charge.subject: view.usage(charge.subject) for charge in case.claimed}
+    agent_id, bounding = case.facts.agent_id, case.bounding
+    return Looked(
+        circuits,
+        usage,
+        posture_in(view, case.policy, agent_id),
+        tuple(steps),
+        tuple(changes),
+        reviews={name: view.dimension_reviews(name) for name in bounding.custom} if bounding is not None else {},
+        habits=view.habits(agent_id) if observes and bounding is not None and bounding.shows_habits else None,
+    )
 
 
 def lease(case: Case, looked: Looked, decision_id: str, now: int) -> Leases:
@@ -96,7 +109,7 @@ def lease(case: Case, looked: Looked, decision_id: str, now: int) -> Leases:
     changes: list[Changed] = []
     for scope, settings in case.circuits:
         circuit = looked.circuits[scope]
-        if circuit.state is State.HALF_OPEN and breaker.has_free_probe(circuit, settings):
+        if circuit.state is State.HALF_OPEN and settings.trust is None and breaker.has_free_probe(circuit, settings):
             step = breaker.claim(circuit, settings, decision_id, case.facts.agent_id, now)
             changes.append(Changed(step.circuit, settings, step.entry))
     if not changes:

@@ -44,8 +44,10 @@ class NotePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
-    """Archive circuits of a tenant that no policy covers any more, and take back those that one covers again."""
+class Align:
+    """Bring circuits of a tenant in line with the policy: archive those that it covers no more, take back those that it covers again,
+    and have the open ones lower the postures that it says, or let go of them.
+    """
 
     tenant: str
     scopes: Sequence[str]
@@ -62,17 +64,17 @@ class Archive:
         return Needs(circuits=circuits, postures=agents, moves=agents)
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[int]:
-        """Mark those whose mark is not right; their state and counts stay as they are."""
+        """Their state and counts stay as they are; the answer is how many are marked otherwise than before."""
         changes: list[Changed] = []
         events: list[Event] = []
         holding = Holding(view, policy, Attribution(self.tenant, SYSTEM_ACTOR, now, policy.version))
         for scope, need in self.needs(policy, view).circuits.items():
-            circuit = view.circuit(scope)
-            gone = policy.circuits.covering_text(scope) is None
+            circuit, settings = view.circuit(scope), policy.circuits.covering_text(scope)
+            gone = settings is None
+            holding.align(circuit, settings)
             if gone != (circuit.archived_at is not None):
                 changes.append(Changed(replace(circuit, archived_at=now if gone else None), need.settings))
                 if gone:
-                    holding.let_go(circuit, need.settings)
                     data = {"state": circuit.state.value, "previous_state": circuit.state.value, "cause": "archived"}
                     events.append(Event(EventType.CIRCUIT_ARCHIVED, self.tenant, scope, SYSTEM_ACTOR, now, policy.version, data))
         held = holding.held

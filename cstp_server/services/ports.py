@@ -10,15 +10,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_past import Past
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
+from cstp_server.domain.constraints import Dimension
 from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.decisions import Outcome as DecisionOutcome
+from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest
-from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.postures import AgentPosture, TransitionType
 from cstp_server.domain.refusals import Refusal
 from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
@@ -43,9 +46,11 @@ class CircuitNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope, usage by subject, postures by agent.
+    """The rows that a use case may touch, in its own tenant: decisions by id, circuits by scope, usage by subject, postures by agent,
+    habits by agent, reviews of dimensions by the dimension's name.
 
-    Usage is locked as soon as it is read, since whoever looks at it is about to claim; postures are, of the agents in `moves`.
+    Usage and habits are locked as soon as they are read, since whoever looks at them is about to change them; postures are, of the agents
+    in `moves`.
     `final` says that nothing it may see would make it need more, so that it need not be asked again.
     """
 
@@ -54,6 +59,8 @@ class Needs:
     usage: frozenset[str] = frozenset()
     postures: frozenset[str] = frozenset()
     moves: frozenset[str] = frozenset()
+    habits: frozenset[str] = frozenset()
+    dimensions: frozenset[str] = frozenset()
     final: bool = False
 
 
@@ -94,6 +101,14 @@ class View(Protocol):
         """The agent's posture, if it was ever set. `LookupError` when it was never asked for in `needs`."""
         ...
 
+    def habits(self, agent_id: str) -> AgentHabits:
+        """The agent's habits; none, of one that was never looked at."""
+        ...
+
+    def dimension_reviews(self, name: str) -> Sequence[DimensionReview]:
+        """The last review of each version of a dimension that was ever reviewed."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Changed:
@@ -125,6 +140,8 @@ class Decided(Generic[T]):
     usage: tuple[UsageChange, ...] = ()
     postures: tuple[AgentPosture, ...] = ()
     hits: tuple[Hit, ...] = ()
+    habits: tuple[AgentHabits, ...] = ()
+    dimension_reviews: tuple[DimensionReview, ...] = ()
     events: tuple[Event, ...] = ()
     bumps: tuple[str, ...] = ()
     """Versions that every process watches and that are to be counted up: `tokens`, `policy`."""
@@ -223,24 +240,82 @@ class Reader(Protocol):
         """The posture of an agent, if it was ever moved."""
         ...
 
+    async def postures(self, tenant: str, agent_ids: Sequence[str]) -> Mapping[str, AgentPosture]:
+        """The postures of those of these agents that were ever moved."""
+        ...
+
     async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
         """The attempts to move an agent, newest first."""
+        ...
+
+    async def last_refusal(self, tenant: str, agent_id: str, actor: str) -> Event | None:
+        """The last attempt of that actor to move the agent that was refused."""
         ...
 
     async def record(self, tenant: str, agent_id: str, *, since: int, due_before: int, self_reported: SelfReported) -> Record:
         """What is known of an agent's decisions since a time; those before `due_before` should have been reviewed by now."""
         ...
 
+    async def records(
+        self, tenant: str, agent_ids: Sequence[str], *, since: int, due_before: int, self_reported: SelfReported
+    ) -> Mapping[str, Record]:
+        """As `record`, of many agents at once."""
+        ...
+
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's events, newest first."""
         ...
+
+    async def let_through(self, tenant: str, agent_id: str, limits: Mapping[str, int]) -> Mapping[str, int]:
+        """How many checks of an agent were let through lately, by period (`second`, `minute`, `hour`, `day`: any 24 hours).
+
+        Beyond the limit that is given for a period, it may stop counting.
+        """
+        ...
+
+    async def dimension_reviews(self, tenant: str) -> Sequence[DimensionReview]:
+        """The last review of each version of each dimension that was ever reviewed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledGuard:
+    """A guard of an installed package; one that is not `loaded` refuses whatever it might have looked at."""
+
+    name: str
+    applies_to: frozenset[TransitionType]
+    loaded: bool = True
 
 
 class Guardians(Protocol):
     """Asks the guards of posture transitions: the policy's, and those of installed packages."""
 
+    @property
+    def installed(self) -> Sequence[InstalledGuard]:
+        """The guards of installed packages, in the order in which they are asked."""
+        ...
+
     async def ask(self, guards: Sequence[TransitionGuard], request: TransitionRequest) -> GuardRefusal | None:
         """Who refuses the transition first, and why; none when nobody does. A guard that hangs or fails has refused."""
+        ...
+
+
+class Dimensions(Protocol):
+    """The kinds of constraints that this process knows, by name."""
+
+    @property
+    def built_in(self) -> Mapping[str, Dimension]:
+        """Those that the service brings along."""
+        ...
+
+    @property
+    def custom(self) -> Mapping[str, Dimension]:
+        """Those of installed packages; each is unusable until somebody has approved its name and version."""
+        ...
+
+    @property
+    def allow_unreviewed(self) -> bool:
+        """Whether custom ones are usable without an approval, which is for tests."""
         ...
 
 
@@ -262,6 +337,40 @@ class Waiting(Protocol):
     def expect(self, tenant: str, id: str) -> AbstractContextManager[Expected]:
         """To be told of everything that happens to the decision from now on."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A duty that one process has taken, at `now` (ms since the epoch), and how far whoever had it before has come with it."""
+
+    now: int
+    progress: str
+
+
+class Duties(Protocol):
+    """Work that one process at a time sees to, for so many ms at a time: another one takes over when the holder does not keep it."""
+
+    async def take(self, name: str, holder: str, ms: int) -> Duty | None:
+        """The duty, unless another process has it."""
+        ...
+
+    async def keep(self, name: str, holder: str, ms: int, progress: str) -> bool:
+        """Have it for so long from now on, and remember how far it has come; false when another process has taken it meanwhile."""
+        ...
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Let others have it at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitMark:
+    """What a circuit's row says of its use: whether it is archived, and whether it lets decisions flow."""
+
+    tenant: str
+    scope: str
+    is_archived: bool
+    is_closed: bool
 
 
 class PolicySource(Protocol):

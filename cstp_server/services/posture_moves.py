@@ -1,20 +1,24 @@
 """Moving agents between postures: asked for and guarded, or at once in an emergency (SPEC 8)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from cstp_server.domain.callers import Caller
+from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_guards import GuardRefusal
 from cstp_server.domain.postures import Posture, TransitionType, halted, moved, transition_type
 from cstp_server.domain.refusals import Conflict, Forbidden
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.identity import is_agent
 from cstp_server.services.looking import posture_in
 from cstp_server.services.ports import Decided, Needs, View
 from cstp_server.services.requests import PostureRequest, TransitionAnswer
 
 _STALE = "stale_from_posture"
 _SELF = "self_upgrade"
+_ROLE = "role_too_low"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class MovePosture:
         if current.posture is not self.seen or current.blocked_at != self.blocked_at:
             message = f"agent `{request.agent_id}` was moved to `{current.posture.label}` meanwhile: look again"
             return Decided(Conflict(message), events=(attempt.refused(attribution, _STALE, message),))
-        if kind is TransitionType.UPGRADE and self.caller.own_agent == request.agent_id:
+        if kind is TransitionType.UPGRADE and is_agent(self.caller, request.agent_id):
             message = "an agent cannot upgrade itself"
             return Decided(Forbidden(message), events=(attempt.refused(attribution, _SELF, message),))
         if self.refusal is not None:
@@ -85,6 +89,35 @@ class BlockAgent:
         attempt = Attempt(self.agent_id, current.posture, Posture.BLOCKED, TransitionType.EMERGENCY_DOWNGRADE, self.reason)
         attribution = Attribution(self.tenant, self.caller.principal, now, policy.version)
         return Decided(_answer(attempt, now), postures=(after,), events=(attempt.succeeded(attribution),))
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseMove:
+    """An attempt of somebody whose role is too low to move any agent: it is on record, and that is all. `to` is none for an emergency."""
+
+    caller: Caller
+    agent_id: str
+    to: Posture | None
+    reason: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.caller.tenant
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """The agent's posture, for the record."""
+        return Needs(postures=frozenset((self.agent_id,)), final=True)
+
+    def decide(self, policy: Policy, view: View, now: int) -> Decided[TransitionAnswer]:
+        """Record it."""
+        before, to = posture_in(view, policy, self.agent_id).posture, self.to if self.to is not None else Posture.BLOCKED
+        kind = transition_type(before, to) if self.to is not None else TransitionType.EMERGENCY_DOWNGRADE
+        refused = Forbidden(f"this takes the role `{Role.OPS.value}`", (Role.OPS.value,))
+        attempt = Attempt(self.agent_id, before, to, kind, self.reason, self.metadata)
+        event = attempt.refused(Attribution(self.tenant, self.caller.principal, now, policy.version), _ROLE, refused.message)
+        return Decided(refused, events=(event,))
 
 
 def _agent_alone(agent_id: str) -> Needs:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cstp_server.clock import Clock
-from cstp_server.domain.callers import Caller
+from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.events import Event
 from cstp_server.domain.posture_guards import TransitionRequest
 from cstp_server.domain.postures import AgentPosture, transition_type
@@ -14,7 +14,7 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services.earning import evidence_since, next_earned, record_since
 from cstp_server.services.ports import Guardians, Reader, Transactor
-from cstp_server.services.posture_moves import BlockAgent, MovePosture
+from cstp_server.services.posture_moves import BlockAgent, MovePosture, RefuseMove
 from cstp_server.services.requests import Earnable, PostureEntry, PostureRequest, PostureView, TransitionAnswer
 
 
@@ -37,7 +37,9 @@ async def transition(
     """Move an agent if every guard lets it. Guards are asked before anything is locked: one that hangs keeps nobody else waiting."""
     if not request.reason.strip():
         return InvalidInput("`reason` is required: say why the agent is moved", "reason")
-    request = replace(request, reason=SCANNER.redacted_text(request.reason), metadata=SCANNER.redacted_value(request.metadata))
+    request = _redacted(request)
+    if not caller.may(Role.OPS):
+        return await transactor.run(RefuseMove(caller, request.agent_id, request.to, request.reason, request.metadata))
     view = await get(reader, policy, clock, caller, request.agent_id)
     before = view.posture.posture
     asked = TransitionRequest(
@@ -60,7 +62,14 @@ async def emergency_downgrade(transactor: Transactor, caller: Caller, agent_id: 
     """Block an agent at once, past all guards."""
     if not reason.strip():
         return InvalidInput("`reason` is required: say why the agent is blocked", "reason")
-    return await transactor.run(BlockAgent(caller, agent_id, SCANNER.redacted_text(reason)))
+    reason = SCANNER.redacted_text(reason)
+    if not caller.may(Role.OPS):
+        return await transactor.run(RefuseMove(caller, agent_id, None, reason))
+    return await transactor.run(BlockAgent(caller, agent_id, reason))
+
+
+def _redacted(request: PostureRequest) -> PostureRequest:
+    return replace(request, reason=SCANNER.redacted_text(request.reason), metadata=SCANNER.redacted_value(request.metadata))
 
 
 async def history(reader: Reader, caller: Caller, agent_id: str, limit: int) -> Sequence[PostureEntry]:
@@ -82,6 +91,7 @@ def _entry(event: Event) -> PostureEntry:
         refusal=data.get("refusal"),
         original=data.get("original_posture"),
         decision_id=data.get("decision_id"),
+        metadata=data.get("metadata") or {},
     )
 
 

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cstp_server.domain.constraints import Evaluation, Interaction
+from cstp_server.domain.damage import Damage
 from cstp_server.domain.decisions import CircuitMove, Pending, Review, Status
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding
 from cstp_server.domain.postures import AgentPosture, Posture, TransitionType
 from cstp_server.domain.resolutions import Resolution
+from cstp_server.domain.trust import Autonomy, TrustState
 from cstp_server.domain.trust_scores import Record
 
 
@@ -165,6 +168,105 @@ class PostureEntry:
     refusal: str | None = None
     original: str | None = None
     decision_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """Constraints as they are written, and the context to hold against them; what `agent_named` says is for the record of its habits."""
+
+    constraints: Mapping[str, Any]
+    context: Mapping[str, Any]
+    mode: Interaction = Interaction.CONJUNCTIVE
+    agent_named: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationAnswer:
+    """The evaluation, and what the agent's habits show."""
+
+    evaluation: Evaluation
+    mode: Interaction
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionInfo:
+    """A dimension as callers see it. `status` is `built_in`, `approved`, `pending` or `rejected`; `at` in ms since the epoch."""
+
+    name: str
+    version: str
+    description: str
+    status: str
+    by: str | None = None
+    at: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionRequest:
+    """A review of an installed dimension: of its installed version, unless `version` names the one that was looked at."""
+
+    name: str
+    version: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequest:
+    """What happened to a user's trust in one domain: `damage`, or, where that is none, a success.
+
+    `id` is the caller's name for this telling, so that it counts once however often it is told; `context` is a remark for the record.
+    """
+
+    user_id: str
+    domain: str
+    damage: Damage | None = None
+    explicit: bool = False
+    context: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnswer:
+    """What was counted, under which id, for how much (in weighted damages), and the trust before and after it."""
+
+    id: str
+    user_id: str
+    domain: str
+    at: int
+    before: TrustState
+    after: Autonomy
+    weight: float = 0.0
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrustView:
+    """A user's trust in one domain now."""
+
+    user_id: str
+    domain: str
+    autonomy: Autonomy
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationAnswer:
+    """Whether an action wants the user's confirmation now, and why, or why not."""
+
+    required: bool
+    state: TrustState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustMetrics:
+    """All measures of trust of a tenant. Rates and times are none as long as nothing was recovered or lost again."""
+
+    states: Mapping[TrustState, int]
+    average_damage: float
+    recovery_rate: float | None
+    average_recovery_hours: float | None
 
 
 @dataclass(frozen=True, slots=True)

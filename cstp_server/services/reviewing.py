@@ -8,7 +8,8 @@ from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.circuit_events import Attribution, step_events
 from cstp_server.domain.circuit_settings import ARCHIVED, CircuitSettings
-from cstp_server.domain.circuit_state import Circuit
+from cstp_server.domain.circuit_state import Circuit, Entry
+from cstp_server.domain.damage import damage_told_by
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed, Source, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
@@ -128,9 +129,7 @@ class ReviewDecision:
             if by_itself and not self._counts_itself(policy, settings):
                 continue
             before = view.circuit(scope)
-            entry = breaker.outcome_entry(
-                before, settings, decision.id, decision.facts.agent_id, self.request.review.outcome, self.request.review.severity, now
-            )
+            entry = self._entry(decision, before, settings, now)
             step = breaker.record(before, settings, view.past(scope), entry)
             moves.append(_move(before, step.circuit))
             changes.append(Changed(step.circuit, settings, step.entry))
@@ -153,6 +152,20 @@ class ReviewDecision:
             events=(self._reviewed_event(answer, attribution), *self._bypass(decision, attribution), *events, *holding.held.events),
         )
 
+    def _entry(self, decision: Decision, circuit: Circuit, settings: CircuitSettings, now: int) -> Entry:
+        said = self.request.review
+        return breaker.outcome_entry(
+            circuit,
+            settings,
+            decision.id,
+            decision.facts.agent_id,
+            said.outcome,
+            said.severity,
+            now,
+            asked_at=decision.at,
+            damage=damage_told_by(said),
+        )
+
     def _counts_itself(self, policy: Policy, settings: CircuitSettings) -> bool:
         """Whether this circuit takes the outcome from the decision's own agent: what is no failure to it could only make it look better."""
         if policy.self_reported is SelfReported.FAILURES_ONLY:
@@ -161,16 +174,19 @@ class ReviewDecision:
 
     def _again(self, known: Decision, reviewed: Reviewed, policy: Policy, view: View, now: int) -> Decided[ReviewAnswer]:
         said, before = self.request.review, reviewed.review
-        if (said.outcome, said.severity) == (before.outcome, before.severity) and not self._amends_cost(before):
+        if (said.outcome, said.severity) == (before.outcome, before.severity) and not self._amends_details(before):
             return Decided(replace(reviewed.answer, duplicate=True))
         if not self.request.amend:
             return Decided(Conflict(_contradiction(known.id, before), known.id))
         return amend(Amendment(known, reviewed, said, self._attribution(policy, now)), policy, view)
 
-    def _amends_cost(self, before: Review) -> bool:
-        """Whether an operator puts right what the action has cost, and nothing else."""
-        said = self.request.review.actual_cost
-        return self.request.amend and said is not None and said != before.actual_cost
+    def _amends_details(self, before: Review) -> bool:
+        """Whether an operator puts right what the action has cost or what it damaged, and nothing else."""
+        said = self.request.review
+        if not self.request.amend:
+            return False
+        damages = damage_told_by(replace(said, details={**before.details, **said.details})) != damage_told_by(before)
+        return damages or (said.actual_cost is not None and said.actual_cost != before.actual_cost)
 
     def _amended_needs(self, wanted: frozenset[str], known: Decision, reviewed: Reviewed, policy: Policy, view: View) -> Needs:
         """Nothing but the decision, unless it is amended: then all that its outcome had moved."""

@@ -10,13 +10,14 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.findings import CLEAN, Finding, Lift
 from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_findings import was_blocked_since
-from cstp_server.domain.postures import POSTURES, moved, transition_type
+from cstp_server.domain.postures import promoted, transition_type
 from cstp_server.domain.resolutions import lift_of, objections
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.evaluating import Case, case_of, evaluate
 from cstp_server.services.ledger import Ledger, nothing
 from cstp_server.services.looking import NO_LEASES, lease, look, posture_in
 from cstp_server.services.ports import Changed, Decided, Needs, UsageChange, View
+from cstp_server.services.promoting import SecondLook, proposed
 from cstp_server.services.tripping import UNTRIPPED, Tripped, tripped
 
 _EVENTS = {
@@ -81,6 +82,8 @@ class Settlement:
     decision: Decision
     attribution: Attribution
     note: str | None = None
+    again: SecondLook | None = None
+    """What was found when the posture that is proposed was looked at again."""
 
     def let_through(self, lift: Lift, status: Status, policy: Policy, view: View) -> Settled:
         """Look at everything again; what has come up since, or cannot be lifted by this, turns the decision down after all.
@@ -105,7 +108,7 @@ class Settlement:
             leases, after = NO_LEASES, replace(self._after(Status.DENIED, reason), claims=())
         else:
             leases, after = lease(case, looked, decision.id, now), self._after(status, None)
-            after = replace(after, claims=ledger.take(case.charges))
+            after = replace(after, claims=ledger.take(case.claimed))
         return Settled(
             decision=after,
             objections=against,
@@ -116,16 +119,22 @@ class Settlement:
         )
 
     def _promote(self, status: Status, policy: Policy, view: View) -> Settled:
-        """Give an agent the posture that was proposed for it, unless it has been moved since."""
-        proposed, attribution = self.decision.facts.parameters, self.attribution
-        before, to = POSTURES[proposed["fromPosture"]], POSTURES[proposed["toPosture"]]
+        """Give an agent the posture that was proposed for it, unless it has been moved since, or its record or a guard forbids it."""
+        attribution, (before, to) = self.attribution, proposed(self.decision)
         current = posture_in(view, policy, self.decision.facts.agent_id)
-        if current.posture is not before or current.holds or current.since > self.decision.at:
+        moved_since = current.posture is not before or current.holds or current.since > self.decision.at
+        if moved_since or self.again is None or self.again.seen != current:
             reason = f"looked at again: the agent was moved since; it is `{current.posture.label}` now, and was `{before.label}`"
             return self.turn_down(Status.DENIED, reason, policy, view)
         reason = self.note or f"proposal `{self.decision.id}` was approved"
-        raised = moved(current, to, by=attribution.actor, reason=reason, at=attribution.at, earned=True)
-        event = Attempt(current.agent_id, before, to, transition_type(before, to), reason).succeeded(attribution)
+        attempt = Attempt(current.agent_id, before, to, transition_type(before, to), reason)
+        against = self.again.objection
+        if against is not None:
+            denied = self.turn_down(Status.DENIED, f"looked at again: {against.message}", policy, view)
+            refused = attempt.refused(attribution, against.guardrail, against.message)
+            return replace(denied, objections=(against,), events=(*denied.events, refused))
+        raised = promoted(current, to, by=attribution.actor, reason=reason, at=attribution.at)
+        event = attempt.succeeded(attribution)
         after = self._after(status, None)
         return Settled(after, left=Tripped(postures=(raised,), events=(event,)), events=(self._event(after), event))
 

@@ -26,7 +26,7 @@ class Sweep:
     def needs(self, policy: Policy, _view: View) -> Needs:
         """The circuits that a policy still covers."""
         found = ((scope, policy.circuits.covering_text(scope)) for scope in self.scopes)
-        return Needs(circuits={scope: CircuitNeed(settings) for scope, settings in found if settings})
+        return Needs(circuits={scope: CircuitNeed(settings, writes=True) for scope, settings in found if settings})
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[int]:
         """Advance each; one that another process has moved meanwhile is left as it is."""

@@ -1,13 +1,13 @@
 """The use cases of one transaction: what they need is read together, and each decides on what the ones before it left."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import Decided
+from cstp_server.services.ports import Decided, Needs
 from cstp_server.storage.calls import Job
 from cstp_server.storage.loading import Key, Loader, TenantView
 from cstp_server.storage.tokens import Tokens
@@ -40,16 +40,32 @@ class Batch:
         self._rewritten = False
 
     def load(self, jobs: Sequence[Job]) -> None:
-        """Read what all of them need, until none needs more."""
+        """Read what all of them need, until none needs more.
+
+        First the decisions, which tell what else there is to read, and last of all the agents to be moved: whatever is in a batch, it takes
+        its locks in one order, so that two of them cannot each wait for the other.
+        """
+        for job in jobs:
+            self._ask(job)
+        known = [job for job in jobs if job.needs.decisions]
+        if known:
+            self._loader.load_rows([(job.use_case.tenant, Needs(job.needs.decisions)) for job in known])
+            for job in known:
+                self._ask(job)
+        self._load(jobs, _unmoved)
+        self._load([job for job in jobs if job.needs.moves], _all)
+
+    def _load(self, jobs: Sequence[Job], part: Callable[[Needs], Needs]) -> None:
+        """Read that part of what they need, until none needs more of it."""
         asking = jobs
         for _ in range(_MOST_ROUNDS):
-            for job in asking:
-                self._ask(job)
-            asking = [job for job in asking if self._loader.missing_rows(job.use_case.tenant, job.needs)]
+            asking = [job for job in asking if self._loader.missing_rows(job.use_case.tenant, part(job.needs))]
             if not asking:
                 return
-            self._loader.load_rows([(job.use_case.tenant, job.needs) for job in asking])
+            self._loader.load_rows([(job.use_case.tenant, part(job.needs)) for job in asking])
             asking = [job for job in asking if not job.needs.final]
+            for job in asking:
+                self._ask(job)
 
     def decide(self, job: Job, now: int) -> Any:
         """One use case's answer; its changes are there for the next one."""
@@ -123,3 +139,11 @@ class Batch:
         if view is None:
             view = self._views[tenant] = TenantView(self._loader.loaded, tenant)
         return view
+
+
+def _unmoved(needs: Needs) -> Needs:
+    return replace(needs, moves=frozenset()) if needs.moves else needs
+
+
+def _all(needs: Needs) -> Needs:
+    return needs

@@ -1,6 +1,7 @@
 """Circuits and their log: rows <-> domain."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -27,7 +28,11 @@ def circuit_row(tenant: str, circuit: Circuit) -> dict[str, Any]:
 
 def circuit_text(circuit: Circuit) -> str:
     """A circuit as JSON text."""
-    return orjson.dumps(circuit).decode()
+    if not circuit.window.fading_at:
+        return orjson.dumps(circuit).decode()
+    plain = orjson.loads(orjson.dumps(replace(circuit, window=replace(circuit.window, fading_at=0))))
+    plain["window"]["fading_at"] = str(circuit.window.fading_at)  # it may exceed 64 bits
+    return orjson.dumps(plain).decode()
 
 
 def circuit_of(text: str) -> Circuit:
@@ -39,10 +44,15 @@ def circuit_of(text: str) -> Circuit:
             "state": State(data["state"]),
             "leases": tuple(Lease(**lease) for lease in data["leases"]),
             "recent": tuple((decision_id, at) for decision_id, at in data["recent"]),
-            "window": Window(**data["window"]),
+            "window": _window(data["window"]),
             "blamed": tuple(data["blamed"]),
+            "told": tuple(data.get("told", ())),
         }
     )
+
+
+def _window(data: dict[str, Any]) -> Window:
+    return Window(**data | {"fading_at": int(data.get("fading_at", 0))})
 
 
 def entry_row(tenant: str, scope: str, entry: Entry, after: Circuit) -> dict[str, Any]:
@@ -61,6 +71,7 @@ def entry_row(tenant: str, scope: str, entry: Entry, after: Circuit) -> dict[str
         "weight": entry.weight,
         "actor": entry.actor,
         "reason": entry.reason,
+        "asked_at": entry.asked_at,
         "snapshot": circuit_text(after) if entry.seq % SNAPSHOT_EVERY == 0 else None,
     }
 
@@ -79,4 +90,5 @@ def entry_of(row: Any) -> Entry:
         weight=row.weight,
         actor=row.actor,
         reason=row.reason,
+        asked_at=row.asked_at,
     )

@@ -21,7 +21,17 @@ from cstp_server.domain.decisions import (
     Status,
 )
 from cstp_server.domain.facts import Facts, Stakes
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Remedy, TripwireDetail, Verdict
+from cstp_server.domain.findings import (
+    CircuitDetail,
+    ConstraintDetail,
+    Finding,
+    GuardType,
+    Intervention,
+    Mode,
+    Remedy,
+    TripwireDetail,
+    Verdict,
+)
 from cstp_server.storage.usage import claims_of, claims_text
 
 Document = Mapping[str, Any]
@@ -49,6 +59,7 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "due_at": pending.until if (pending := decision.waits_for) is not None else None,
         "resolved": orjson.dumps(decision.resolved).decode() if decision.resolved is not None else None,
         "claims": claims_text(decision.claims),
+        "reviewed_at": reviewed.answer.reviewed_at if reviewed is not None else None,
     }
 
 
@@ -104,7 +115,7 @@ def _findings(data: list[Document]) -> tuple[Finding, ...]:
 
 
 def _finding(data: Document) -> Finding:
-    circuit, tripwire = data["circuit"], data.get("tripwire")
+    circuit, tripwire, constraint = data["circuit"], data.get("tripwire"), data.get("constraint")
     return Finding(
         **{
             **data,
@@ -115,6 +126,7 @@ def _finding(data: Document) -> Finding:
             "circuit": CircuitDetail(**{**circuit, "recent_failures": tuple(circuit["recent_failures"])}) if circuit is not None else None,
             "changes": tuple(Remedy(**change) for change in data.get("changes", ())),
             "tripwire": TripwireDetail(**tripwire) if tripwire is not None else None,
+            "constraint": ConstraintDetail(**constraint) if constraint is not None else None,
         }
     )
 

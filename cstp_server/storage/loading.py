@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import postgresql
 
+from cstp_server.domain import circuits as breaker
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.circuit_past import Past
 from cstp_server.domain.circuit_settings import CircuitSettings, OnSuccess
 from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, State
 from cstp_server.domain.decisions import Decision
+from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.settings_codec import circuit_settings_from_json
@@ -20,7 +23,9 @@ from cstp_server.services.ports import CircuitLog, CircuitNeed, Needs
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of, circuit_row, entry_of
 from cstp_server.storage.decisions import decision_of
+from cstp_server.storage.dimensions import review_of_row
 from cstp_server.storage.engine import is_sqlite
+from cstp_server.storage.habits import habits_of
 from cstp_server.storage.locking import lock
 from cstp_server.storage.postures import lock_postures, posture_of
 from cstp_server.storage.selecting import KeyedSelect
@@ -29,8 +34,8 @@ from cstp_server.storage.usage import RollingWindows, Sweep, usage_of
 T = TypeVar("T")
 Key = tuple[str, str]
 """A tenant, and an id or a scope in it."""
-_LOOKAHEAD_PARTS = 64
-_LOOKAHEAD_MS = 250
+_FIRST_LINES = 32
+_GROWTH = 8
 
 
 @dataclass(slots=True)
@@ -43,6 +48,8 @@ class Loaded:
     logs: dict[Key, CircuitLog] = field(default_factory=dict)
     usage: dict[Key, Usage] = field(default_factory=dict)
     postures: dict[Key, AgentPosture | None] = field(default_factory=dict)
+    habits: dict[Key, AgentHabits] = field(default_factory=dict)
+    dimensions: dict[Key, tuple[DimensionReview, ...]] = field(default_factory=dict)
     owned: set[Key] = field(default_factory=set)
     """The agents whose postures nobody else can move until the transaction ends."""
     swept: set[Key] = field(default_factory=set)
@@ -51,6 +58,9 @@ class Loaded:
     """Those of them that are not as they are in the store any more."""
     sweeps: list[Sweep] = field(default_factory=list)
     locked: set[Key] = field(default_factory=set)
+    """The circuits whose rows nobody else can change until the transaction ends."""
+    waited: bool = False
+    """Whether it may have waited for somebody else's transaction to end, who then wrote earlier times."""
 
 
 class TenantView:
@@ -86,11 +96,19 @@ class TenantView:
         """The agent's posture, none when it was never set. `LookupError` when it was not asked for."""
         return self._loaded.postures[self._tenant, agent_id]
 
+    def habits(self, agent_id: str) -> AgentHabits:
+        """The agent's habits. `LookupError` when they were not asked for."""
+        return self._loaded.habits[self._tenant, agent_id]
+
+    def dimension_reviews(self, name: str) -> tuple[DimensionReview, ...]:
+        """What was said of each version of a dimension. `LookupError` when it was not asked for."""
+        return self._loaded.dimensions[self._tenant, name]
+
 
 class CircuitCache:
     """Circuits as they were last read or written, so that an unchanged row is not decoded again, or not even read again.
 
-    `current`, `usage` and `postures` hold what nobody else can have changed since: they are cleared as soon as anybody may have.
+    All but `_decoded` holds what nobody else can have changed since, and is cleared as soon as anybody may have.
     """
 
     def __init__(self, size: int = 10_000) -> None:
@@ -99,6 +117,8 @@ class CircuitCache:
         self.current: dict[Key, Circuit] = {}
         self.usage: dict[Key, Usage] = {}
         self.postures: dict[Key, AgentPosture | None] = {}
+        self.habits: dict[Key, AgentHabits] = {}
+        self.dimensions: dict[Key, tuple[DimensionReview, ...]] = {}
 
     def decode(self, key: Key, text: str) -> Circuit:
         """The circuit of that text."""
@@ -111,17 +131,21 @@ class CircuitCache:
         self._decoded[key] = (text, circuit)
         return circuit
 
-    def keep(self, circuits: Mapping[Key, Circuit], usage: Mapping[Key, Usage], postures: Mapping[Key, AgentPosture | None]) -> None:
+    def keep(self, loaded: Loaded) -> None:
         """Remember what is in the store now."""
-        _keep(self.current, circuits, self._size)
-        _keep(self.usage, usage, self._size)
-        _keep(self.postures, postures, self._size)
+        _keep(self.current, loaded.circuits, self._size)
+        _keep(self.usage, loaded.usage, self._size)
+        _keep(self.postures, loaded.postures, self._size)
+        _keep(self.habits, loaded.habits, self._size)
+        _keep(self.dimensions, loaded.dimensions, self._size)
 
     def forget(self) -> None:
         """Somebody else may have changed what is in the store."""
         self.current.clear()
         self.usage.clear()
         self.postures.clear()
+        self.habits.clear()
+        self.dimensions.clear()
 
 
 class Loader:
@@ -145,6 +169,10 @@ class Loader:
             return True
         if any((tenant, subject) not in loaded.usage for subject in needs.usage):
             return True
+        if needs.habits and any((tenant, agent_id) not in loaded.habits for agent_id in needs.habits):
+            return True
+        if needs.dimensions and any((tenant, name) not in loaded.dimensions for name in needs.dimensions):
+            return True
         return any(
             (tenant, scope) not in loaded.circuits or (need.writes and self._locks and (tenant, scope) not in loaded.locked)
             for scope, need in needs.circuits.items()
@@ -163,11 +191,15 @@ class Loader:
         usage: set[Key] = set()
         postures: set[Key] = set()
         moves: set[Key] = set()
+        habits: set[Key] = set()
+        dimensions: set[Key] = set()
         for tenant, needs in wanted:
             decisions.update((tenant, id) for id in needs.decisions)
             usage.update((tenant, subject) for subject in needs.usage)
             postures.update((tenant, agent_id) for agent_id in needs.postures)
             moves.update((tenant, agent_id) for agent_id in needs.moves)
+            habits.update((tenant, agent_id) for agent_id in needs.habits)
+            dimensions.update((tenant, name) for name in needs.dimensions)
             for scope, need in needs.circuits.items():
                 key = (tenant, scope)
                 known = circuits.get(key)
@@ -176,8 +208,10 @@ class Loader:
         self._load_decisions(decisions - self.loaded.decisions.keys())
         self._load_circuits(circuits)
         self._load_usage(usage - self.loaded.usage.keys())
+        self._load_habits(habits - self.loaded.habits.keys())
         self._own_postures(moves - self.loaded.owned)
         self._load_postures(postures - self.loaded.postures.keys())
+        self._load_dimensions(dimensions - self.loaded.dimensions.keys())
 
     def read_rows(self, wanted: Iterable[tuple[str, Needs]]) -> None:
         """Read circuits without a thought of changing them."""
@@ -226,7 +260,7 @@ class Loader:
                 return
         if self._locks:  # by name: who only looks leaves no row behind
             lock(self.connection, "usage", keys)
-            self.loaded.locked.update(keys)
+            self.loaded.waited = True
         for row in self._rows(_USAGE, keys, lock=False):
             self.loaded.usage[row.tenant, row.subject] = usage_of(row.subject, row.data)
         for key in keys:
@@ -254,6 +288,7 @@ class Loader:
                 self.loaded.postures.pop(key, None)
         self._load_postures(keys - self.loaded.postures.keys())
         self.loaded.owned.update(keys)
+        self.loaded.waited = True
 
     def _load_postures(self, keys: set[Key]) -> None:
         known = self._cache.postures
@@ -266,6 +301,32 @@ class Loader:
             self.loaded.postures[row.tenant, row.agent_id] = posture_of(row)
         for key in keys:
             self.loaded.postures.setdefault(key, None)
+
+    def _load_habits(self, keys: set[Key]) -> None:
+        known = self._cache.habits
+        if known:
+            self.loaded.habits.update({key: known[key] for key in keys if key in known})
+            keys = {key for key in keys if key not in known}
+        if not keys:
+            return
+        if self._locks:
+            lock(self.connection, "habits", keys)
+            self.loaded.waited = True
+        for row in self._rows(_HABITS, keys, lock=False):
+            self.loaded.habits[row.tenant, row.agent_id] = habits_of(row)
+        for key in keys:
+            if key not in self.loaded.habits:
+                self.loaded.habits[key] = AgentHabits(key[1])
+
+    def _load_dimensions(self, keys: set[Key]) -> None:
+        known = self._cache.dimensions
+        if known:
+            self.loaded.dimensions.update({key: known[key] for key in keys if key in known})
+            keys = {key for key in keys if key not in known}
+        found: dict[Key, list[DimensionReview]] = {key: [] for key in keys}
+        for row in self._rows(_DIMENSIONS, keys, lock=False):
+            found[row.tenant, row.name].append(review_of_row(row))
+        self.loaded.dimensions.update({key: tuple(reviews) for key, reviews in found.items()})
 
     def _load_circuits(self, wanted: Mapping[Key, CircuitNeed]) -> None:
         loaded = self.loaded
@@ -299,6 +360,7 @@ class Loader:
             key = (row.tenant, row.scope)
             self.loaded.circuits[key] = self._cache.decode(key, row.data)
         self.loaded.locked.update(keys)
+        self.loaded.waited = True
 
     def _rows(self, query: KeyedSelect, keys: Iterable[Key], *, lock: bool) -> Iterable[Any]:
         """The rows of these keys, in the order of the keys, a tenant at a time."""
@@ -312,12 +374,36 @@ class Loader:
         if not window.reviewed:
             return Past()
         cutoff = max(now, circuit.logged_at) - settings.window_ms  # no line is older than the last one, whatever the clock says
-        horizon, gone = window.oldest_at - 1, list[Entry]()
-        if window.oldest_at <= cutoff:
-            horizon = cutoff + max(1, min(settings.window_ms // _LOOKAHEAD_PARTS, _LOOKAHEAD_MS))
-            gone = self._entries(_outcomes(key, window.tail).where(tables.circuit_log.c.at <= horizon))
+        gone, horizon = self._until(_outcomes(key), window.tail, cutoff) if window.oldest_at <= cutoff else ([], window.oldest_at - 1)
         failures, more = self._held_failures(key, settings, gone, cutoff)
-        return Past(gone, failures, horizon=horizon, more_until=circuit.seq if more else 0)
+        fresh, fresh_horizon = self._fresh_failures(key, settings, now)
+        return Past(gone, failures, horizon=horizon, more_until=circuit.seq if more else 0, fresh=fresh, fresh_horizon=fresh_horizon)
+
+    def _fresh_failures(self, key: Key, settings: CircuitSettings, now: int) -> tuple[list[Entry], int | None]:
+        """The failures that begin to fade by `now`, and until when they are all of them."""
+        circuit = breaker.fading_under(self.loaded.circuits[key], settings)
+        window = circuit.window
+        if settings.trust is None or window.fresh_at is None:
+            return [], None
+        cutoff = max(now, circuit.logged_at) - settings.fades_after_ms
+        if window.fresh_at > cutoff:
+            return [], window.fresh_at - 1
+        return self._until(_failures(key), window.mid, cutoff)
+
+    def _until(self, lines: Select[Any], place: int, cutoff: int) -> tuple[list[Entry], int | None]:
+        """The lines after `place` that happened until `cutoff` and some more, and until when they are all; none when there are no others.
+
+        No line is older than the one before it, so that however many there are, no more need be looked at than are wanted.
+        """
+        found, size = list[Entry](), _FIRST_LINES
+        while True:
+            chunk = self._entries(lines.where(tables.circuit_log.c.seq > place).limit(size))
+            found.extend(chunk)
+            if len(chunk) < size:
+                return found, None
+            if chunk[-1].at > cutoff:
+                return found, chunk[-1].at - 1
+            place, size = chunk[-1].seq, size * _GROWTH
 
     def _held_failures(self, key: Key, settings: CircuitSettings, gone: list[Entry], cutoff: int) -> tuple[list[Entry], bool]:
         """The failures that successes in this batch may take off: no more than the batch has calls."""
@@ -326,7 +412,7 @@ class Loader:
             return [], bool(window.failures)
         leaving = [entry for entry in gone if entry.at <= cutoff]
         head = max(window.head, leaving[-1].seq) if leaving else window.head
-        failures = self._entries(_outcomes(key, head).where(tables.circuit_log.c.failed).limit(self._batch_size))
+        failures = self._entries(_failures(key).where(tables.circuit_log.c.seq > head).limit(self._batch_size))
         return failures, len(failures) == self._batch_size
 
     def _log(self, key: Key, seq: int) -> CircuitLog:
@@ -335,9 +421,9 @@ class Loader:
         log = tables.circuit_log
         entries = self._entries(_lines(key).where(log.c.seq > start.seq))
         window = start.window
-        before = self._entries(_outcomes(key, window.tail).where(log.c.seq <= start.seq)) if window.reviewed else []
-        failures = self._entries(_outcomes(key, window.head).where(log.c.seq <= start.seq, log.c.failed)) if window.failures else []
-        return CircuitLog(start, Past(before, failures), entries, self._settings({entry.settings for entry in entries}))
+        before = self._entries(_outcomes(key).where(log.c.seq > window.tail, log.c.seq <= start.seq)) if window.reviewed else []
+        failures = self._entries(_failures(key).where(log.c.seq > window.head, log.c.seq <= start.seq)) if window.failures else []
+        return CircuitLog(start, Past(before, failures, fresh=failures), entries, self._settings({entry.settings for entry in entries}))
 
     def _snapshot_before(self, key: Key, seq: int) -> Circuit:
         log = tables.circuit_log
@@ -363,6 +449,8 @@ _DECISIONS = KeyedSelect(tables.decisions, "id")
 _CIRCUITS = KeyedSelect(tables.circuits, "scope", ("tenant", "scope", "data"))
 _USAGE = KeyedSelect(tables.usage, "subject")
 _POSTURES = KeyedSelect(tables.postures, "agent_id")
+_HABITS = KeyedSelect(tables.habits, "agent_id")
+_DIMENSIONS = KeyedSelect(tables.dimensions, "name")
 
 
 def _keep(known: dict[Key, T], found: Mapping[Key, T], size: int) -> None:
@@ -385,6 +473,9 @@ def _lines(key: Key) -> Select[Any]:
     return select(log).where(log.c.tenant == key[0], log.c.scope == key[1]).order_by(log.c.seq)
 
 
-def _outcomes(key: Key, after: int) -> Select[Any]:
-    log = tables.circuit_log
-    return _lines(key).where(log.c.seq > after, log.c.kind == EntryKind.OUTCOME.value)
+def _outcomes(key: Key) -> Select[Any]:
+    return _lines(key).where(tables.circuit_log.c.kind == EntryKind.OUTCOME.value)
+
+
+def _failures(key: Key) -> Select[Any]:
+    return _outcomes(key).where(tables.circuit_log.c.failed)

@@ -5,10 +5,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, tuple_
+from sqlalchemy import Connection, Select, and_, delete, func, select, tuple_
 
 from cstp_server.clock import Clock
+from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Decision
+from cstp_server.services.ports import CircuitMark
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of
 from cstp_server.storage.decisions import decision_of
@@ -66,13 +68,15 @@ _DECISIONS = KeyedSelect(tables.decisions, "id")
 _WAITING = KeyedSelect(tables.decisions, "id", ("tenant", "id", "due_at"))
 
 
-def all_circuits(connection: Connection, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
-    """Every circuit of every tenant, archived ones too, in order, with whether it is archived."""
+def all_circuits(connection: Connection, after: Key | None, limit: int) -> Sequence[CircuitMark]:
+    """Every circuit of every tenant, archived ones too, in order."""
     table = tables.circuits
-    query: Select[Any] = select(table.c.tenant, table.c.scope, table.c.archived_at).order_by(table.c.tenant, table.c.scope).limit(limit)
+    columns = (table.c.tenant, table.c.scope, table.c.archived_at, table.c.state)
+    query: Select[Any] = select(*columns).order_by(table.c.tenant, table.c.scope).limit(limit)
     if after is not None:
         query = query.where(tuple_(table.c.tenant, table.c.scope) > tuple_(*after))
-    return [((row.tenant, row.scope), row.archived_at is not None) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [CircuitMark(row.tenant, row.scope, row.archived_at is not None, row.state == State.CLOSED.value) for row in rows]
 
 
 def state_counts(connection: Connection) -> dict[str, int]:
@@ -107,15 +111,51 @@ def usage_subjects(connection: Connection, after: Key | None, limit: int) -> Seq
 
 def agents(connection: Connection, tenant: str, after: str | None, limit: int) -> Sequence[str]:
     """Agents that have decisions, in order; one index look-up each."""
-    table, found, last = tables.decisions, list[str](), after
-    while len(found) < limit:
-        following = select(func.min(table.c.agent_id)).where(table.c.tenant == tenant)
-        agent_id = connection.execute(following.where(table.c.agent_id > last) if last is not None else following).scalar()
-        if agent_id is None:
-            break
-        found.append(agent_id)
-        last = agent_id
-    return found
+    table = tables.decisions
+    first = select(func.min(table.c.agent_id).label("agent_id")).where(table.c.tenant == tenant)
+    found = (first.where(table.c.agent_id > after) if after is not None else first).cte("found", recursive=True)
+    following = select(func.min(table.c.agent_id)).where(table.c.tenant == tenant, table.c.agent_id > found.c.agent_id).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.agent_id.is_not(None)))
+    query = select(found.c.agent_id).where(found.c.agent_id.is_not(None)).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def agents_reviewed(connection: Connection, since: int) -> Sequence[tuple[Key, int]]:
+    """Tenant and agent of decisions that were reviewed since a time, in order, with the time of the last review."""
+    table = tables.decisions
+    query = select(table.c.tenant, table.c.agent_id, table.c.reviewed_at).where(table.c.reviewed_at >= since)
+    last: dict[Key, int] = {}  # not grouped by the database, which would rather walk through all decisions in the order of their agents
+    for tenant, agent_id, reviewed_at in connection.execute(query):
+        last[tenant, agent_id] = max(reviewed_at, last.get((tenant, agent_id), 0))
+    return sorted(last.items())
+
+
+def agents_moved_with_decisions(connection: Connection, tenant: str, since: int, before: int) -> Sequence[str]:
+    """Agents that were ever moved, and have decisions from between two times, in order."""
+    table, moved = tables.decisions, tables.postures
+    is_same = and_(moved.c.tenant == table.c.tenant, moved.c.agent_id == table.c.agent_id)
+    query = (
+        select(table.c.agent_id)
+        .join(moved, is_same)
+        .where(table.c.tenant == tenant, table.c.at >= since, table.c.at < before)
+        .distinct()
+        .order_by(table.c.agent_id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def stopped_decisions(connection: Connection, limit: int) -> Sequence[Key]:
+    """Tenant and id of decisions that still wait although their agent was blocked since they began to."""
+    table, moved = tables.decisions, tables.postures
+    is_same = and_(moved.c.tenant == table.c.tenant, moved.c.agent_id == table.c.agent_id)
+    query = (
+        select(table.c.tenant, table.c.id)
+        .join(moved, is_same)
+        .where(table.c.due_at.is_not(None), moved.c.blocked_at >= table.c.at)
+        .order_by(table.c.due_at)
+        .limit(limit)
+    )
+    return [(row.tenant, row.id) for row in connection.execute(query)]
 
 
 def prune_decisions(connection: Connection, tenant: str, before: int) -> int:
@@ -137,6 +177,16 @@ def prune_hits(connection: Connection, tenant: str, before: int) -> int:
     found = connection.execute(select(*key).where(table.c.tenant == tenant, table.c.at < before).limit(PRUNED_AT_ONCE)).all()
     if found:
         connection.execute(delete(table).where(table.c.tenant == tenant, tuple_(*key).in_([tuple(row) for row in found])))
+    return len(found)
+
+
+def prune_habits(connection: Connection, before: int) -> int:
+    """Delete a small batch of the habits that nobody has put on record since `before`; how many."""
+    table = tables.habits
+    key = (table.c.tenant, table.c.agent_id)
+    found = connection.execute(select(*key).where(table.c.at < before).limit(PRUNED_AT_ONCE)).all()
+    if found:
+        connection.execute(delete(table).where(table.c.at < before, tuple_(*key).in_([tuple(row) for row in found])))
     return len(found)
 
 

@@ -23,14 +23,16 @@ def posture_row(tenant: str, posture: AgentPosture) -> dict[str, Any]:
         "agent_id": posture.agent_id,
         "posture": posture.posture.label,
         "since": posture.since,
+        "blocked_at": posture.blocked_at,
         "data": orjson.dumps(
             {
                 "set_by": posture.set_by,
                 "reason": posture.reason,
                 "original": posture.original.label if posture.original is not None else None,
-                "holds": [(hold.scope, hold.to.label) for hold in posture.holds],
-                "earned": posture.earned,
+                "holds": [(hold.scope, hold.to.label, hold.restores) for hold in posture.holds],
+                "earned_from": [before.label for before in posture.earned_from],
                 "blocked_at": posture.blocked_at,
+                "moved_at": posture.moved_at,
             }
         ).decode(),
     }
@@ -49,22 +51,41 @@ def posture_of(row: Any) -> AgentPosture:
 
 def _read(row: Any) -> AgentPosture:
     data = orjson.loads(row.data)
-    if set(data) != _FIELDS:
+    if set(data) not in (_FIELDS, _FIELDS_BEFORE):
         raise ValueError("other fields than this version knows")
+    original = POSTURES[data["original"]] if data["original"] is not None else None
+    posture = POSTURES[row.posture]
     return AgentPosture(
         agent_id=row.agent_id,
-        posture=POSTURES[row.posture],
+        posture=posture,
         since=row.since,
         set_by=_of_type(str, data["set_by"]),
         reason=_of_type(str, data["reason"]),
-        original=POSTURES[data["original"]] if data["original"] is not None else None,
-        holds=tuple(Hold(_of_type(str, scope), POSTURES[to]) for scope, to in data["holds"]),
-        earned=_of_type(bool, data["earned"]),
-        blocked_at=_of_type(int, data["blocked_at"]) if data["blocked_at"] is not None else None,
+        original=original,
+        holds=tuple(_hold(*hold) for hold in data["holds"]),
+        earned_from=_earned_from(data, original if original is not None else posture),
+        blocked_at=_time(data["blocked_at"]),
+        moved_at=_time(data.get("moved_at", row.since or None)),
     )
 
 
-_FIELDS = {"set_by", "reason", "original", "holds", "earned", "blocked_at"}
+_FIELDS = {"set_by", "reason", "original", "holds", "earned_from", "blocked_at", "moved_at"}
+_FIELDS_BEFORE = _FIELDS - {"earned_from", "moved_at"} | {"earned"}
+"""The first version wrote that a posture was earned, and not from what: it is taken to be one step. Nor did it write who moves last."""
+
+
+def _time(value: Any) -> int | None:
+    return _of_type(int, value) if value is not None else None
+
+
+def _hold(scope: Any, to: str, restores: Any = True) -> Hold:
+    return Hold(_of_type(str, scope), POSTURES[to], _of_type(bool, restores))
+
+
+def _earned_from(data: dict[str, Any], base: Posture) -> tuple[Posture, ...]:
+    if "earned_from" in data:
+        return tuple(POSTURES[before] for before in data["earned_from"])
+    return (Posture(base - 1),) if _of_type(bool, data["earned"]) and base > Posture.BLOCKED else ()
 
 
 def _of_type(kind: type[T], value: Any) -> T:

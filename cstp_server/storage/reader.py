@@ -1,7 +1,7 @@
 """Reads that change nothing: on connections of their own, waiting for no writer (`services.ports.Reader`)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -14,6 +14,7 @@ from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit
 from cstp_server.domain.decisions import Decision, Status
+from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
@@ -24,11 +25,13 @@ from cstp_server.storage import records, tables
 from cstp_server.storage.circuits import circuit_of
 from cstp_server.storage.database_file import FileReplaced
 from cstp_server.storage.decisions import decision_of
+from cstp_server.storage.dimensions import dimension_reviews
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.events import event_of
 from cstp_server.storage.hits import hit_counts
 from cstp_server.storage.loading import CircuitCache, Loader
 from cstp_server.storage.outage import Outage, Side
+from cstp_server.storage.rates import let_through
 from cstp_server.storage.trouble import is_spoiled
 
 P = ParamSpec("P")
@@ -137,6 +140,14 @@ class SqlReader:
         """The posture of an agent, if it was ever moved."""
         return await self._threads.read(records.posture, tenant, agent_id)
 
+    async def postures(self, tenant: str, agent_ids: Sequence[str]) -> Mapping[str, AgentPosture]:
+        """The postures of those of these agents that were ever moved."""
+        return await self._threads.read(records.postures, tenant, agent_ids)
+
+    async def last_refusal(self, tenant: str, agent_id: str, actor: str) -> Event | None:
+        """The last attempt of that actor to move the agent that was refused."""
+        return await self._threads.read(records.last_refusal, tenant, agent_id, actor)
+
     async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
         """The attempts to move an agent, newest first."""
         return await self._threads.read(records.posture_events, tenant, agent_id, limit)
@@ -145,9 +156,23 @@ class SqlReader:
         """What is known of an agent's decisions since a time."""
         return await self._threads.read(records.record, tenant, agent_id, since, due_before, self_reported)
 
+    async def records(
+        self, tenant: str, agent_ids: Sequence[str], *, since: int, due_before: int, self_reported: SelfReported
+    ) -> Mapping[str, Record]:
+        """As `record`, of many agents at once."""
+        return await self._threads.read(records.records, tenant, agent_ids, since, due_before, self_reported)
+
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's transitions, newest first."""
         return await self._threads.read(_transitions, tenant, scope, limit)
+
+    async def let_through(self, tenant: str, agent_id: str, limits: Mapping[str, int]) -> Mapping[str, int]:
+        """How many checks of an agent were let through lately, by period."""
+        return await self._threads.read(let_through, tenant, agent_id, limits, self._clock)
+
+    async def dimension_reviews(self, tenant: str) -> Sequence[DimensionReview]:
+        """The last review of each version of each dimension."""
+        return await self._threads.read(dimension_reviews, tenant)
 
 
 def _decision(connection: Connection, tenant: str, id: str) -> Decision | None:

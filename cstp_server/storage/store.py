@@ -8,8 +8,10 @@ from cstp_server.clock import Clock
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import CircuitMark
 from cstp_server.storage import maintenance, migrating
 from cstp_server.storage.calls import Limits
+from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
 from cstp_server.storage.loading import Key
 from cstp_server.storage.outage import Outage
@@ -33,6 +35,7 @@ class Store:
         self._pruning = ReadThreads(passing_engine(url, file), limits.queue, _PRUNE_DEADLINE_MS, outage)
         self.reader = SqlReader(self._threads, clock)
         self.tokens = Tokens(self._threads, clock)
+        self.duties = SqlDuties(self._pruning, clock)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits, outage)
 
     def start(self) -> None:
@@ -75,8 +78,8 @@ class Store:
         """The counters that every process watches."""
         return await self._threads.read(maintenance.versions)
 
-    async def all_circuits(self, after: Key | None, limit: int) -> Sequence[tuple[Key, bool]]:
-        """Every circuit of every tenant, with whether it is archived, from the one after `after` on."""
+    async def all_circuits(self, after: Key | None, limit: int) -> Sequence[CircuitMark]:
+        """Every circuit of every tenant, archived ones too, from the one after `after` on."""
         return await self._threads.read(maintenance.all_circuits, after, limit)
 
     async def state_counts(self) -> Mapping[str, int]:
@@ -99,9 +102,25 @@ class Store:
         """Agents that have decisions, in order, from the one after `after` on."""
         return await self._threads.read(maintenance.agents, tenant, after, limit)
 
+    async def agents_reviewed(self, since: int) -> Sequence[tuple[Key, int]]:
+        """Agents of whose decisions any were reviewed since a time, in order, with the time of the last review."""
+        return await self._threads.read(maintenance.agents_reviewed, since)
+
+    async def agents_moved_with_decisions(self, tenant: str, since: int, before: int) -> Sequence[str]:
+        """Agents that were ever moved, and have decisions from between two times, in order."""
+        return await self._threads.read(maintenance.agents_moved_with_decisions, tenant, since, before)
+
+    async def stopped_decisions(self, limit: int) -> Sequence[Key]:
+        """Decisions that still wait although their agent was blocked since they began to."""
+        return await self._threads.read(maintenance.stopped_decisions, limit)
+
     async def prune_hits(self, tenant: str, before: int) -> int:
         """Delete a small batch of hits of tripwires from before `before` (ms since the epoch); how many."""
         return await self._pruning.read(maintenance.prune_hits, tenant, before)
+
+    async def prune_habits(self, before: int) -> int:
+        """Delete a small batch of the habits that nobody has put on record since `before` (ms since the epoch); how many."""
+        return await self._pruning.read(maintenance.prune_habits, before)
 
     async def prune_log(self, before: int, key: Key) -> int:
         """Delete a small batch of a circuit's log from before `before` that nothing needs any more; how many."""

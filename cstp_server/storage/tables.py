@@ -50,6 +50,7 @@ decisions = Table(
     Column("due_at", BigInteger, comment="when it stops waiting"),
     Column("resolved", Text),
     Column("claims", Text, comment="what it has of quotas and budgets"),
+    Column("reviewed_at", BigInteger),
     PrimaryKeyConstraint("tenant", "id"),
 )
 Index("ix_decisions_newest", decisions.c.tenant, decisions.c.at, decisions.c.id)
@@ -57,6 +58,12 @@ Index("ix_decisions_by_agent", decisions.c.tenant, decisions.c.agent_id, decisio
 
 Index(
     "ix_decisions_due", decisions.c.due_at, sqlite_where=decisions.c.due_at.is_not(None), postgresql_where=decisions.c.due_at.is_not(None)
+)
+Index(
+    "ix_decisions_reviewed",
+    decisions.c.reviewed_at,
+    sqlite_where=decisions.c.reviewed_at.is_not(None),
+    postgresql_where=decisions.c.reviewed_at.is_not(None),
 )
 
 circuits = Table(
@@ -89,6 +96,7 @@ circuit_log = Table(
     Column("actor", String),
     Column("reason", Text),
     Column("snapshot", Text, comment="the circuit after this line, now and then"),
+    Column("asked_at", BigInteger, comment="when its decision was asked for"),
     PrimaryKeyConstraint("tenant", "scope", "seq"),
     sqlite_with_rowid=False,
 )
@@ -168,7 +176,17 @@ postures = Table(
     Column("posture", String, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("data", Text, nullable=False),
+    Column("blocked_at", BigInteger),
     PrimaryKeyConstraint("tenant", "agent_id"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("until", BigInteger, nullable=False, comment="when it is free for others, unless the holder is faster"),
+    Column("progress", Text, nullable=False, comment="where its holder is, for itself and for who takes over"),
 )
 
 tripwire_hits = Table(
@@ -186,6 +204,29 @@ tripwire_hits = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_tripwire_hits_by_agent", tripwire_hits.c.tenant, tripwire_hits.c.agent_id, tripwire_hits.c.at)
+
+dimensions = Table(
+    "dimensions",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("name", KEY, nullable=False),
+    Column("version", KEY, nullable=False),
+    Column("status", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", Text),
+    PrimaryKeyConstraint("tenant", "name", "version"),
+)
+
+habits = Table(
+    "habits",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("agent_id", KEY, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "agent_id"),
+)
 
 tokens = Table(
     "tokens",

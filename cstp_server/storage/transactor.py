@@ -181,7 +181,7 @@ class BatchTransactor:
             batch = Batch(self._policy(), loader, writer, self._tokens, versions[TOKENS_VERSION])
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them
-            now = max(current_time(connection, self._clock), now) if loader.loaded.locked or loader.loaded.owned else now
+            now = max(current_time(connection, self._clock), now) if loader.loaded.waited else now
             loader.load_pasts([(job.use_case.tenant, job.needs) for job in jobs], now)
             results.extend(batch.decide(job, now) for job in jobs)
             is_proof = self._outage.is_on(Side.WRITING) and writer.pending != Pending()
@@ -224,8 +224,7 @@ class BatchTransactor:
     def _remember(self, loader: Loader, writer: Writer) -> None:
         """What this transaction read and wrote is what is in the store, as long as no other connection changes the file."""
         if self._data_version is not None:
-            loaded = loader.loaded
-            self._cache.keep(loaded.circuits, loaded.usage, loaded.postures)
+            self._cache.keep(loader.loaded)
         if writer.bumped:
             self._versions = {}
         self._known_settings |= writer.new_settings

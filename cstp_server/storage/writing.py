@@ -8,9 +8,11 @@ from sqlalchemy import Connection, Insert, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.clock import RisingIds
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision
+from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
@@ -19,8 +21,10 @@ from cstp_server.services.ports import Decided, UsageChange
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_row, entry_row
 from cstp_server.storage.decisions import decision_row
+from cstp_server.storage.dimensions import dimension_row
 from cstp_server.storage.engine import is_sqlite
 from cstp_server.storage.events import event_rows
+from cstp_server.storage.habits import habits_row
 from cstp_server.storage.hits import hit_row
 from cstp_server.storage.inserting import BulkInsert, BulkUpsert
 from cstp_server.storage.loading import Key, Loaded
@@ -52,6 +56,8 @@ class Pending:
     changed_claims: list[dict[str, Any]] = field(default_factory=list)
     postures: dict[Key, AgentPosture] = field(default_factory=dict)
     hits: list[dict[str, Any]] = field(default_factory=list)
+    habits: dict[Key, AgentHabits] = field(default_factory=dict)
+    dimensions: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
     bumps: set[str] = field(default_factory=set)
 
 
@@ -92,10 +98,9 @@ class Writer:
                 rewritten = True
         if decided.usage:
             self._take_usage(tenant, decided.usage)
-        for posture in decided.postures:
-            key = (tenant, posture.agent_id)
-            loaded.postures[key] = pending.postures[key] = posture
-        pending.hits.extend([hit_row(tenant, hit) for hit in decided.hits])
+        self._take_agents(tenant, decided)
+        for review in decided.dimension_reviews:
+            self._take_review(tenant, review)
         pending.events.extend(decided.events)
         pending.bumps.update(decided.bumps)
         return rewritten
@@ -107,6 +112,7 @@ class Writer:
         self._write_circuits(pending)
         self._write_usage(pending)
         self._write_agents(pending)
+        self._write_constraints(pending)
         if pending.events:
             _NEW_EVENTS.execute(self._connection, event_rows(pending.events, self._ids.new("evt")))
             self.written.extend(pending.events)
@@ -123,6 +129,21 @@ class Writer:
             loaded.usage[key] = pending.usage[key] = change.usage
             pending.claims.extend([claim_row(tenant, claim) for claim in change.made if claim.seq])
             pending.changed_claims.extend([claim_row(tenant, claim) for claim in change.changed if claim.seq])
+
+    def _take_agents(self, tenant: str, decided: Decided[Any]) -> None:
+        loaded, pending = self._loaded, self.pending
+        for posture in decided.postures:
+            key = (tenant, posture.agent_id)
+            loaded.postures[key] = pending.postures[key] = posture
+        for habits in decided.habits:
+            key = (tenant, habits.agent_id)
+            loaded.habits[key] = pending.habits[key] = habits
+        pending.hits.extend([hit_row(tenant, hit) for hit in decided.hits])
+
+    def _take_review(self, tenant: str, review: DimensionReview) -> None:
+        known, key = self._loaded.dimensions, (tenant, review.name)
+        known[key] = (*[other for other in known.get(key, ()) if other.version != review.version], review)
+        self.pending.dimensions[tenant, review.name, review.version] = review
 
     def _change_decision(self, key: Key, decision: Decision) -> None:
         self._loaded.decisions[key] = decision
@@ -189,12 +210,21 @@ class Writer:
             lock_postures(self._connection, pending.postures.keys() - self._loaded.owned)
             statement = self._upsert(tables.postures)
             replaced = statement.on_conflict_do_update(
-                index_elements=["tenant", "agent_id"], set_={name: statement.excluded[name] for name in ("posture", "since", "data")}
+                index_elements=["tenant", "agent_id"],
+                set_={name: statement.excluded[name] for name in ("posture", "since", "data", "blocked_at")},
             )
             rows = [posture_row(tenant, posture) for (tenant, _), posture in sorted(pending.postures.items(), key=_key)]
             self._connection.execute(replaced, rows)
         if pending.hits:
             _NEW_HITS.execute(self._connection, pending.hits)
+
+    def _write_constraints(self, pending: Pending) -> None:
+        if pending.habits:
+            rows = [habits_row(tenant, habits) for (tenant, _), habits in sorted(pending.habits.items(), key=_key)]
+            _REPLACE_HABITS.execute(self._connection, rows)
+        if pending.dimensions:
+            rows = [dimension_row(tenant, review) for (tenant, _, _), review in sorted(pending.dimensions.items(), key=_place)]
+            _REPLACE_DIMENSIONS.execute(self._connection, rows)
 
     def _rewrite(self, amended: Amended) -> None:
         """Rewrite a line; snapshots from there on speak of a past that is no longer so."""
@@ -221,12 +251,14 @@ _NEW_EVENTS = BulkInsert(tables.events, [column.name for column in tables.events
 _NEW_ENTRIES = BulkInsert(tables.circuit_log, tables.circuit_log.c.keys())
 _NEW_CLAIMS = BulkInsert(tables.claims, tables.claims.c.keys())
 _NEW_HITS = BulkInsert(tables.tripwire_hits, tables.tripwire_hits.c.keys())
+_REPLACE_HABITS = BulkUpsert(tables.habits, ("tenant", "agent_id"), ("at", "data"))
+_REPLACE_DIMENSIONS = BulkUpsert(tables.dimensions, ("tenant", "name", "version"), ("status", "by", "at", "note"))
 _REPLACE_USAGE = BulkUpsert(tables.usage, ("tenant", "subject"), ("data",))
 _CLAIM_KEY = ("tenant", "meter", "subject", "at", "seq")
 _DROP_CLAIM = delete(tables.claims).where(*[tables.claims.c[name] == bindparam(f"key_{name}") for name in _CLAIM_KEY])
 _REPLACE_CLAIMS = BulkUpsert(tables.claims, _CLAIM_KEY, ("amount",))
 _DROP_USAGE = delete(tables.usage).where(*[tables.usage.c[name] == bindparam(f"key_{name}") for name in ("tenant", "subject")])
-_CHANGED = ("status", "outcome", "reviewed", "due_at", "resolved", "claims")
+_CHANGED = ("status", "outcome", "reviewed", "reviewed_at", "due_at", "resolved", "claims")
 _CHANGE_DECISION = (
     update(tables.decisions)
     .where(tables.decisions.c.tenant == bindparam("key_tenant"), tables.decisions.c.id == bindparam("key_id"))
@@ -237,6 +269,10 @@ _CHANGE_DECISION = (
 def _changed_row(decision: Decision) -> dict[str, Any]:
     row = decision_row(decision)
     return {"key_tenant": decision.tenant, "key_id": decision.id} | {f"new_{name}": row[name] for name in _CHANGED}
+
+
+def _place(item: tuple[tuple[str, str, str], object]) -> tuple[str, str, str]:
+    return item[0]
 
 
 def _key(item: tuple[Key, object]) -> Key:

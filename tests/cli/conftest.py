@@ -65,10 +65,10 @@ class Cli:
         self.url = url
         self._runner = CliRunner()
 
-    def __call__(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> Result:
-        """Run one command; only `CSTP_URL` and what `env` says is set."""
+    def __call__(self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: bytes | str | None = None) -> Result:
+        """Run one command; only `CSTP_URL` and what `env` says is set, and `stdin` is what it can read."""
         environment = {"CSTP_URL": self.url, "CSTP_TOKEN": None, **(env or {})}
-        return self._runner.invoke(app, arguments, env=environment, obj=Wiring(lambda: self.backend), catch_exceptions=False)
+        return self._runner.invoke(app, arguments, input=stdin, env=environment, obj=Wiring(lambda: self.backend), catch_exceptions=False)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_a_usage_error_as_a_process() -> None:
 
 COMMANDS = ["", "check", "tokens create", "policy check", "db current", "decisions", "approve", "await"]
 COMMANDS += [f"posture {command}" for command in ("show", "set", "block", "history")]
+COMMANDS += [f"constraints {command}" for command in ("eval", "tighten", "dimensions", "approve", "reject")]
 
 
 @pytest.mark.parametrize("command", [name.split() for name in COMMANDS])
@@ -68,7 +69,8 @@ def test_help_has_examples(command: list[str]) -> None:
 def test_help_lists_the_exit_codes() -> None:
     """Scripts find there what they may rely on."""
     text = " ".join(_cstp("--help").stdout.split())
-    assert "3 a check, a decision or a posture that was not allowed, 4 server not reachable, 5 no token or a bad one" in text
+    assert "3 a check, a decision or a posture that was not allowed, or a constraint that does not hold, 4 server not reachable," in text
+    assert "5 no token or a bad one" in text
 
 
 _LOADED = """

@@ -169,7 +169,7 @@ def test_a_governed_step_waits_out_its_cancel_window(service: RunningServer) -> 
             client.emergency_downgrade("eager", reason="odd")
 
         with (
-            pytest.raises(DecisionBlocked, match=r"is denied: looked at again: .*blocked"),
+            pytest.raises(DecisionBlocked, match=r"is denied: the agent was blocked while the decision waited: odd"),
             governed(client, "Look around", agent="eager", on_wait=stop),
         ):
             pytest.fail("the body ran")

@@ -25,6 +25,8 @@ guardrails:
   - {id: ask-first, when: action.context.ask == true, action: escalate, message: ask first}
 agents:
   spender: {acl_tier: 3}  # nobody lets it past a limit
+constraints:
+  categories: {rated: {rate_limit: 100/hour}}
 tripwires:
   - {name: hundred, quota: {count: true, window: hour, max: 100}, applies_to: {categories: [counted]}}
   - {name: purse, quota: {sum: action.parameters.amount, window: total, max: 100}, applies_to: {categories: [paid]}}

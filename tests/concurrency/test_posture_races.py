@@ -142,7 +142,7 @@ def test_an_agent_that_is_blocked_gets_none_of_its_waiting_decisions_through(pai
         at_once(pair.urls, [check(id, agent=agent, context={"ask": True}) for id in ids])
         approvals: list[Call] = [("cstp.resolveDecision", {"id": id, "resolution": "approve"}) for id in ids]
         told = at_once(pair.urls, [*approvals[:15], emergency(agent, "incident"), *approvals[15:]])
-        assert {one.code for one in told} == {None}
+        assert {one.code for one in told} <= {None, -32011}
         (blocked,) = attempts(pair, agent)
         for id in ids:
             (event,) = [

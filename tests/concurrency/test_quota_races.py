@@ -37,6 +37,11 @@ def paid(id: str, agent: str, amount: float = 1, **action: Any) -> Call:
     return check(id, "paid", agent, parameters={"amount": amount}, **action)
 
 
+def rated(id: str, agent: str) -> Call:
+    """An action of which a rate limit lets an agent take a hundred, who says nothing of how many it took."""
+    return check(id, "rated", agent)
+
+
 def resolve(id: str, resolution: str) -> Call:
     return "cstp.resolveDecision", {"id": id, "resolution": resolution}
 
@@ -72,7 +77,10 @@ def rounds(urls: Sequence[str], calls: Iterable[Call]) -> list[Told]:
     return asyncio.run(everybody())
 
 
-@pytest.mark.parametrize("kind", [counted, paid])
+TALLIES = {counted: "hundred", paid: "purse", rated: "rate_limit"}
+
+
+@pytest.mark.parametrize("kind", TALLIES)
 @pytest.mark.parametrize("all_at_once", [True, False])
 def test_exactly_a_hundred_are_let_through(pair: Pair, kind: Any, all_at_once: bool) -> None:
     """Of three hundred, all at the same moment or as fast as sixty-four clients can; tally, claims and decisions agree."""
@@ -83,7 +91,7 @@ def test_exactly_a_hundred_are_let_through(pair: Pair, kind: Any, all_at_once: b
     assert all(result is not None for result in results)
     assert sum(result["allowed"] for result in results if result is not None) == LIMIT
     assert sum(decision.status is Status.ALLOWED for decision in of_agent(pair.world, agent)) == LIMIT
-    assert assert_balanced(pair.world, agent, "hundred" if kind is counted else "purse") == LIMIT
+    assert assert_balanced(pair.world, agent, TALLIES[kind]) == LIMIT
 
 
 def test_the_same_decision_from_everybody_is_counted_once(pair: Pair) -> None:

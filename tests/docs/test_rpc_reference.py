@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.plugins import DIMENSION_PLUGIN, beside, install
 from tests.server import RunningServer
 
 _SECTION = re.compile(r"^## `(?P<method>[\w.]+)`\n(?P<body>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -41,8 +42,9 @@ def _examples() -> list[Example]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One service for all examples, in the order of the reference."""
-    with RunningServer(tmp_path_factory.mktemp("reference"), config=ROOT / "config") as server:
+    """One service for all examples, in the order of the reference, with the example of a package beside it."""
+    packages = install(tmp_path_factory.mktemp("packages"), DIMENSION_PLUGIN)
+    with RunningServer(tmp_path_factory.mktemp("reference"), config=ROOT / "config", env=beside(packages)) as server:
         yield server
 
 

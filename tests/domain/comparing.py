@@ -11,12 +11,13 @@ from tests.domain.naive import NaiveCircuit
 
 
 def comparable(circuit: Circuit) -> Circuit:
-    """The circuit without the lower bound `oldest_at`, and without marks that say how often somebody looked rather than what happened.
+    """The circuit without lower bounds such as `oldest_at`, and without marks that say how often somebody looked rather than what happened.
 
-    `tail` and `head` name the last line that counts no more: which one that is among lines that count nothing either way is of no matter.
+    `tail` and `head` name the last line that counts no more, `mid` the last that fades: which one that is among lines that count nothing
+    either way is of no matter. When it is due to be added up anew follows from a lower bound.
     """
-    window = replace(circuit.window, oldest_at=0, tail=0, head=0)
-    return replace(circuit, window=window, archived_at=None)
+    window = replace(circuit.window, oldest_at=0, tail=0, head=0, mid=0, fresh_at=None)
+    return replace(circuit, window=window, archived_at=None, ages_at=None)
 
 
 def folded(log: Iterable[Entry], settings_of: Mapping[str, CircuitSettings], settings: CircuitSettings, now: int) -> Circuit:
@@ -28,6 +29,7 @@ def folded(log: Iterable[Entry], settings_of: Mapping[str, CircuitSettings], set
 
 def assert_same(circuit: Circuit, naive: NaiveCircuit) -> None:
     """The circuit says what the naive one says."""
+    assert (circuit.recoveries, circuit.recovery_ms, circuit.relapses) == (naive.recoveries, naive.recovery_ms, naive.relapses)
     assert circuit.state is naive.state
     window = circuit.window
     counted = (window.failures, window.weighted, window.reviewed, window.failed, window.succeeded)

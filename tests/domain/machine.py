@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_past import Past
-from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings, Effect, OnSuccess, TrustTerms
 from cstp_server.domain.circuit_state import Circuit, Entry, State, Step, Transition
+from cstp_server.domain.damage import UNSAID, Damage
 from cstp_server.domain.decisions import Outcome, Severity
 
 SETTINGS = CircuitSettings(
@@ -24,12 +25,19 @@ def settings(**changes: object) -> CircuitSettings:
     return replace(SETTINGS, **changes)  # type: ignore[arg-type]  # settings by name
 
 
+def trust_settings(**changes: object) -> CircuitSettings:
+    """Trust in the large, with a second for every day: threshold 3, a window and a recovery of a second, five successes, tolerance 1."""
+    terms = TrustTerms(high_impact=frozenset({"file_write", "git_push"}))
+    trust = {"cooldown_ms": 1_000, "half_open_successes": 5, "half_open_tolerance": MICRO, "on_success": OnSuccess.NONE}
+    return settings(**{**trust, "effect": Effect.CONFIRM, "trust": terms, "id": "trust-*", **changes})
+
+
 class Machine:
     """One circuit that outcomes, claims, looks and operators move, with its log and its time."""
 
-    def __init__(self, policy: CircuitSettings = SETTINGS) -> None:
+    def __init__(self, policy: CircuitSettings = SETTINGS, scope: str = "category:tooling") -> None:
         self.policy = policy
-        self.circuit = Circuit("category:tooling")
+        self.circuit = Circuit(scope)
         self.past = Past()
         self.log: list[Entry] = []
         self.now = 10_000
@@ -50,11 +58,22 @@ class Machine:
         self._take(breaker.advance(self.circuit, self.policy, self.past, self.now))
         return self.state
 
-    def review(self, outcome: Outcome, decision: str | None = None, *, agent: str = "agent", severity: Severity = Severity.MEDIUM) -> Step:
+    def review(
+        self,
+        outcome: Outcome,
+        decision: str | None = None,
+        *,
+        agent: str = "agent",
+        severity: Severity = Severity.MEDIUM,
+        asked_at: int | None = None,
+        damage: Damage = UNSAID,
+    ) -> Step:
         """Record an outcome, of a decision that never was a probe unless it is named."""
         self._count += 1
         decision = decision if decision is not None else f"dec_{self._count}"
-        entry = breaker.outcome_entry(self.circuit, self.policy, decision, agent, outcome, severity, self.now)
+        entry = breaker.outcome_entry(
+            self.circuit, self.policy, decision, agent, outcome, severity, self.now, asked_at=asked_at, damage=damage
+        )
         return self._take(breaker.record(self.circuit, self.policy, self.past, entry))
 
     def fail(self, times: int = 1, **details: object) -> "Machine":

@@ -14,9 +14,11 @@ from cstp_server.domain.postures import (
     Hold,
     Posture,
     TransitionType,
+    demoted,
     halted,
     lowered,
     moved,
+    promoted,
     released,
     transition_type,
 )
@@ -79,7 +81,7 @@ def test_what_each_posture_does_to_an_action(posture: Posture, intervention: str
 
 def test_a_move_says_who_when_and_why() -> None:
     """And nothing of what was before."""
-    assert by_hand(AT_FIRST, HUMAN) == AgentPosture("bot", HUMAN, 7, "ops", "because")
+    assert by_hand(AT_FIRST, HUMAN) == AgentPosture("bot", HUMAN, 7, "ops", "because", moved_at=7)
 
 
 def test_to_stay_is_no_move() -> None:
@@ -87,7 +89,7 @@ def test_to_stay_is_no_move() -> None:
     assert by_hand(AT_FIRST, FULL) is AT_FIRST
     blocked = by_hand(AT_FIRST, BLOCKED)
     again = halt(blocked)
-    assert again == replace(blocked, blocked_at=again.blocked_at)
+    assert again == replace(blocked, blocked_at=8, moved_at=8)
 
 
 def test_a_circuit_lowers_keeps_the_original_and_restores_it() -> None:
@@ -105,10 +107,51 @@ def test_a_circuit_that_keeps_leaves_the_agent_where_it_brought_it() -> None:
 
 @pytest.mark.parametrize("to", [SUPERVISED, ASSISTED])
 def test_a_circuit_never_raises(to: Posture) -> None:
-    """Who has no more autonomy than that stays as it is, and is not touched when the circuit closes."""
+    """Who has no more autonomy than that stays where it is, though held, and is as it was when the circuit closes."""
     current = by_hand(AT_FIRST, SUPERVISED)
-    assert low(current, "global", to) is current
-    assert let_go(current, "global") is current
+    held = low(current, "global", to)
+    assert held == replace(current, original=SUPERVISED, holds=(Hold("global", to),))
+    assert let_go(held, "global") == current
+
+
+def test_who_is_blocked_is_not_held() -> None:
+    """No circuit lets go of what somebody has blocked."""
+    current = by_hand(AT_FIRST, BLOCKED)
+    assert low(current, "global", HUMAN) is current
+
+
+def test_whom_a_circuit_has_blocked_somebody_can_block_for_good() -> None:
+    """It was no move for the agent, and is one for the circuit, which has nothing to give back any more."""
+    blocked = by_hand(low(AT_FIRST, "global", BLOCKED), BLOCKED)
+    assert blocked == AgentPosture("bot", BLOCKED, 7, "ops", "because", blocked_at=7, moved_at=7)
+    assert let_go(blocked, "global") is blocked
+    assert by_hand(blocked, BLOCKED, at=9) is blocked
+
+
+def test_what_was_earned_is_lost_step_by_step() -> None:
+    """Each time the last step; whoever moves the agent makes it theirs."""
+    raised = promoted(promoted(by_hand(AT_FIRST, HUMAN), SUPERVISED, by="ops", reason="good", at=8), FULL, by="ops", reason="good", at=9)
+    assert raised.earned_from == (HUMAN, SUPERVISED)
+    fallen = demoted(raised, by="record", reason="debt", at=10)
+    assert (fallen.posture, fallen.earned_from, fallen.since, fallen.set_by) == (SUPERVISED, (HUMAN,), 10, "record")
+    assert demoted(fallen, by="record", reason="debt", at=11).posture is HUMAN
+    assert demoted(by_hand(raised, ASSISTED), by="record", reason="debt", at=10).posture is ASSISTED
+    held = low(raised, "global", HUMAN)
+    assert demoted(held, by="record", reason="debt", at=10) is held
+
+
+def test_what_a_circuit_keeps_was_not_earned() -> None:
+    """Of the steps upwards only those are left that lead to where the agent is kept."""
+    raised = promoted(promoted(by_hand(AT_FIRST, HUMAN), SUPERVISED, by="ops", reason="good", at=8), FULL, by="ops", reason="good", at=9)
+    kept = let_go(low(raised, "global", SUPERVISED), "global", restore=False)
+    assert (kept.posture, kept.earned_from) == (SUPERVISED, (HUMAN,))
+
+
+@pytest.mark.parametrize("restores", [True, False])
+def test_a_circuit_that_does_not_say_restores_as_it_said_when_it_opened(restores: bool) -> None:
+    """What a circuit's policy had said stands when there is none any more."""
+    held = lowered(AT_FIRST, "global", HUMAN, restores=restores, reason="circuit `global` opened", at=5)
+    assert released(held, "global", reason="gone", at=9).posture is (FULL if restores else HUMAN)
 
 
 def test_several_circuits_hold_until_the_last_has_closed() -> None:
@@ -165,8 +208,8 @@ class Naive:
         return min([self.base, *self.holds.values()])
 
     def set(self, to: Posture) -> None:
-        """Somebody sets it."""
-        if to is not self.posture:
+        """Somebody sets it; who blocks does so for good."""
+        if to is not self.posture or to is BLOCKED:
             self.base, self.holds = to, {}
 
     def halt(self) -> None:
@@ -175,7 +218,7 @@ class Naive:
 
     def open(self, scope: str, to: Posture) -> None:
         """A circuit opens."""
-        if to < self.base:
+        if self.base is not BLOCKED:
             self.holds[scope] = min(to, self.holds.get(scope, to))
 
     def close(self, scope: str, *, restore: bool) -> None:

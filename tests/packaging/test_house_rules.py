@@ -47,6 +47,13 @@ def test_the_package_keeps_its_import_rules(copy: Path) -> None:
         ("domain/intruder.py", "import os", "the domain is pure"),
         ("domain/intruder.py", "import pydantic", "the domain is pure"),
         ("domain/intruder.py", "from cstp_server import clock", "the domain is pure"),
+        ("domain/intruder.py", "from cstp_server import dimensions", "imports point one way"),
+        ("dimensions/intruder.py", "from cstp_server import policy", "imports point one way"),
+        ("dimensions/intruder.py", "import time", "dimensions decide on what they are told"),
+        ("dimensions/intruder.py", "import socket", "dimensions decide on what they are told"),
+        ("dimensions/intruder.py", "import structlog", "dimensions decide on what they are told"),
+        ("policy/intruder.py", "import wcmatch", "only globs know wcmatch, only hosts know idna"),
+        ("dimensions/intruder.py", "import idna", "only globs know wcmatch, only hosts know idna"),
         ("services/intruder.py", "import sqlalchemy", "use cases know neither the store nor the wire"),
         ("services/intruder.py", "import starlette", "use cases know neither the store nor the wire"),
         ("rpc/intruder.py", "import jsonrpcserver", "only rpc.dispatch imports jsonrpcserver"),
@@ -109,7 +116,7 @@ def _banned_in(file: str, source: str) -> bool:
     return "TID251" in done.stdout
 
 
-@pytest.mark.parametrize("room", ["domain", "services", "policy", "storage", "rpc", "cli"])
+@pytest.mark.parametrize("room", ["domain", "dimensions", "services", "policy", "storage", "rpc", "cli"])
 @pytest.mark.parametrize("source", _ANYWHERE)
 def test_time_ids_and_environment_are_read_in_one_place_only(room: str, source: str) -> None:
     """A clock, an id or an environment variable read outside its own file is found, in every room."""

@@ -1,7 +1,6 @@
 """The worked example of a guard is a package: installed beside the service, it is found and asked (SPEC 8)."""
 
 import asyncio
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +12,10 @@ import pytest
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionRequest
 from cstp_server.domain.postures import Posture, TransitionType
 from cstp_server.guardians import InstalledGuardians, load_guards
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.guardrails import list_guardrails
 from tests.conftest import ROOT
+from tests.plugins import install
 
 EXAMPLE = ROOT / "docs" / "examples" / "guard-plugin"
 UPGRADE = TransitionRequest(
@@ -48,12 +50,7 @@ class At:
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example in it, as an installer puts it there; without network or isolation."""
-    folder = tmp_path_factory.mktemp("packages")
-    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), str(EXAMPLE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return install(tmp_path_factory.mktemp("packages"), EXAMPLE)
 
 
 @pytest.fixture
@@ -80,6 +77,12 @@ def test_the_example_lets_agents_be_raised_in_office_hours(
     """On a working day between nine and five, in its own time zone, in summer too."""
     _at(monkeypatch, moment)
     assert _ask(guardians) is None
+
+
+def test_the_example_is_listed(guardians: InstalledGuardians) -> None:
+    """By its name, with what it is asked about."""
+    (info,) = [info for info in list_guardrails(Policy("v"), guardians.installed) if info.type == "posture"]
+    assert (info.id, info.description) == ("office_hours", "installed; is asked before upgrades of an agent's posture")
 
 
 @pytest.mark.parametrize("moment", ["2026-02-11T07:59", "2026-02-11T16:00", "2026-02-14T12:00", "2026-07-15T15:00"])

@@ -328,7 +328,8 @@ def test_the_schema_accepts_what_loads() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "trust: {}",
+        "notifications: {}",
+        "trust: {domain: {}}",
         "circuit_breakers: [{}]",
         "circuit_breakers: [{scope: global, window_ms: 0}]",
         "guardrails: [{id: a, wen: x}]",

@@ -249,10 +249,6 @@ CASES = {
         "agents:\n  bot:\n    acl_tier: true\n",
         "policy.yaml:3: `agents.bot.acl_tier` must be a whole number from 0 to 9, or a text such as `ACL-2`, not `true`",
     ),
-    "an agent's constraints": (
-        "agents:\n  bot:\n    constraints: {}\n",
-        "policy.yaml:3: this version does not know the key `constraints` in `agents.bot`, and would not enforce what it says: remove it",
-    ),
     "a wait of no time": ("postures: {approval_ttl_ms: 0}\n", "policy.yaml:1: `postures.approval_ttl_ms` must be greater than 0, not `0`"),
     "quality without a measure": ("quality: {action: warn}\n", "policy.yaml:1: `quality` lacks the key `min_ctq`"),
     "too much quality": ("quality: {min_ctq: 60}\n", "policy.yaml:1: `quality.min_ctq` must be at most 1, not `60`"),

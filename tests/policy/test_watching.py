@@ -27,7 +27,7 @@ def test_a_reload_takes_the_new_policy(tmp_path: Path) -> None:
     assert [rule.id for rule in held.current.guardrails] == ["two"]
 
 
-@pytest.mark.parametrize("text", ["guardrails: [{}]\n", "[", "", "trust: {}\n"])
+@pytest.mark.parametrize("text", ["guardrails: [{}]\n", "[", "", "circuit_breaker: []\n"])
 def test_a_bad_file_keeps_the_old_policy(tmp_path: Path, text: str) -> None:
     """The problems are returned, and what was in force stays in force."""
     held = PolicyFile(write(tmp_path, ONE))

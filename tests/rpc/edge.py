@@ -1,7 +1,7 @@
 """The edge over the ports in memory, called as over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -9,6 +9,9 @@ import orjson
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from cstp_server.dimensions.built_in import BUILT_IN
+from cstp_server.dimensions.known import KnownDimensions
+from cstp_server.domain.posture_guards import TransitionGuard
 from cstp_server.guardians import InstalledGuardians
 from cstp_server.metrics import Metrics
 from cstp_server.rpc.context import Services
@@ -24,7 +27,15 @@ JSON = {"content-type": "application/json"}
 class Edge:
     """One service edge. `store` shows what reached the use cases."""
 
-    def __init__(self, *, limits: Limits | None = None, per_second: float = 0, burst: int = 1, key: bytes = b"") -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        per_second: float = 0,
+        burst: int = 1,
+        key: bytes = b"",
+        guards: Sequence[TransitionGuard] = (),
+    ) -> None:
         self.clock = SetClock()
         self.store = Memory(self.clock)
         self.tokens = MemoryTokens(key)
@@ -35,7 +46,8 @@ class Edge:
             transactor=self.store,
             reader=self.store,
             waiting=MemoryWaiting(self.store),
-            guardians=InstalledGuardians(()),
+            guardians=InstalledGuardians(guards),
+            dimensions=KnownDimensions(BUILT_IN, {}),
             policy_source=self.policy,
             authenticator=self.tokens,
             readiness=self.readiness,

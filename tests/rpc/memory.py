@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TypeVar
 
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.circuit_past import Past
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind
 from cstp_server.domain.circuits import advance
-from cstp_server.domain.decisions import Decision
+from cstp_server.domain.decisions import Decision, Source
+from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.findings import Intervention, Mode
 from cstp_server.domain.guardrails import Guardrail
 from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.rates import SPANS
 from cstp_server.domain.refusals import Refusal
 from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
@@ -75,8 +78,10 @@ class Memory:
     usage_of: dict[tuple[str, str], Usage] = field(default_factory=dict)
     claims: dict[tuple[str, str, str, int], Claim] = field(default_factory=dict)
     """The claims in rolling windows, by tenant, subject, meter and number."""
-    postures: dict[tuple[str, str], AgentPosture] = field(default_factory=dict)
-    records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    postures_of: dict[tuple[str, str], AgentPosture] = field(default_factory=dict)
+    records_of: dict[tuple[str, str], Record] = field(default_factory=dict)
+    habits_of: dict[tuple[str, str], AgentHabits] = field(default_factory=dict)
+    reviewed: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
     tripped: list[tuple[str, Hit]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     ran: int = 0
@@ -106,7 +111,9 @@ class Memory:
             self.usage_of[tenant, subject] = change.usage
             for claim in (*change.made, *change.changed):
                 self.claims[tenant, subject, claim.meter, claim.seq] = claim
-        self.postures.update({(tenant, posture.agent_id): posture for posture in decided.postures})
+        self.postures_of.update({(tenant, posture.agent_id): posture for posture in decided.postures})
+        self.habits_of.update({(tenant, habits.agent_id): habits for habits in decided.habits})
+        self.reviewed.update({(tenant, review.name, review.version): review for review in decided.dimension_reviews})
         self.tripped.extend((tenant, hit) for hit in decided.hits)
         self.events.extend(decided.events)
 
@@ -143,7 +150,30 @@ class Memory:
 
     async def posture(self, tenant: str, agent_id: str) -> AgentPosture | None:
         """The posture of an agent, if it was ever moved."""
-        return self.postures.get((tenant, agent_id))
+        return self.postures_of.get((tenant, agent_id))
+
+    async def postures(self, tenant: str, agent_ids: Sequence[str]) -> Mapping[str, AgentPosture]:
+        """The postures of those of these agents that were ever moved."""
+        return {agent_id: found for agent_id in agent_ids if (found := self.postures_of.get((tenant, agent_id))) is not None}
+
+    async def last_refusal(self, tenant: str, agent_id: str, actor: str) -> Event | None:
+        """The last attempt of that actor to move the agent that was refused."""
+        found = [event for event in self.events if event.tenant == tenant and event.subject == agent_id and event.actor == actor]
+        return next((event for event in reversed(found) if event.type is EventType.POSTURE_REFUSED), None)
+
+    async def dimension_reviews(self, tenant: str) -> Sequence[DimensionReview]:
+        """What was said of custom dimensions."""
+        return [review for (owner, _, _), review in self.reviewed.items() if owner == tenant]
+
+    async def let_through(self, tenant: str, agent_id: str, limits: Mapping[str, int]) -> Mapping[str, int]:
+        """How many checks of an agent were let through in the last second, minute, hour and day."""
+        allowed = [
+            decision.at
+            for (owner, _), decision in self.stored.items()
+            if owner == tenant and decision.facts.agent_id == agent_id and decision.source is Source.CHECKED and decision.was_allowed
+        ]
+        now = self.clock.now()
+        return {period: sum(at > now - (SPANS[period].rolling_ms or 0) for at in allowed) for period in limits}
 
     async def posture_events(self, tenant: str, agent_id: str, limit: int) -> Sequence[Event]:
         """The attempts to move an agent, newest first."""
@@ -152,7 +182,13 @@ class Memory:
 
     async def record(self, tenant: str, agent_id: str, *, since: int, due_before: int, self_reported: SelfReported) -> Record:
         """What was said to be known of an agent."""
-        return self.records.get((tenant, agent_id), Record())
+        return self.records_of.get((tenant, agent_id), Record())
+
+    async def records(
+        self, tenant: str, agent_ids: Sequence[str], *, since: int, due_before: int, self_reported: SelfReported
+    ) -> Mapping[str, Record]:
+        """What was said to be known of agents."""
+        return {agent_id: self.records_of.get((tenant, agent_id), Record()) for agent_id in agent_ids}
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's events, newest first."""
@@ -179,16 +215,22 @@ class MemoryView:
         """All outcomes that the window may still hold."""
         window = self.circuit(scope).window
         outcomes = [entry for entry in self.memory.entries.get((self.tenant, scope), []) if entry.kind is EntryKind.OUTCOME]
-        return Past(
-            [entry for entry in outcomes if entry.seq > window.tail],
-            [entry for entry in outcomes if entry.failed and entry.seq > window.head],
-        )
+        failures = [entry for entry in outcomes if entry.failed and entry.seq > window.head]
+        return Past([entry for entry in outcomes if entry.seq > window.tail], failures, fresh=failures)
 
     def log(self, scope: str) -> CircuitLog:
         """The whole log, from a fresh circuit on."""
         settings = self.memory.policy.circuits.covering_text(scope)
         known = {settings.key: settings} if settings is not None else {}
         return CircuitLog(Circuit(scope), Past(), self.memory.entries.get((self.tenant, scope), []), known)
+
+    def habits(self, agent_id: str) -> AgentHabits:
+        """The agent's habits."""
+        return self.memory.habits_of.get((self.tenant, agent_id), AgentHabits(agent_id))
+
+    def dimension_reviews(self, name: str) -> Sequence[DimensionReview]:
+        """What was said of each version of a dimension."""
+        return [review for (owner, known, _), review in self.memory.reviewed.items() if owner == self.tenant and known == name]
 
     def usage(self, subject: str) -> Usage:
         """What the subject has used, counted anew from its claims."""
@@ -208,7 +250,7 @@ class MemoryView:
 
     def posture(self, agent_id: str) -> AgentPosture | None:
         """The agent's posture."""
-        return self.memory.postures.get((self.tenant, agent_id))
+        return self.memory.postures_of.get((self.tenant, agent_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ STATS = "cstp.getTripwireStats"
 MOVE = "cstp.transitionPosture"
 HALT = "cstp.emergencyDowngrade"
 MOVES = "cstp.getPostureHistory"
+EVALUATE = "cstp.evaluateConstraints"
+TIGHTEN = "cstp.validateTightening"
+APPROVE = "cstp.approveDimension"
+REJECT = "cstp.rejectDimension"
 
 
 def _deep(levels: int) -> Any:
@@ -147,6 +151,48 @@ BAD_PARAMS: list[tuple[str, Any, str, str]] = [
     (MOVES, {"agentId": "a", "limit": 0}, "limit", "must be at least 1"),
     (MOVES, {"agentId": "a", "limit": 501}, "limit", "must be at most 500"),
     (MOVES, {}, "agentId", "is required"),
+    (EVALUATE, {}, "constraints", "is required"),
+    (EVALUATE, {"constraints": {}}, "constraints", 'must name at least one dimension, such as `{"cost_limit": 1000}`'),
+    (EVALUATE, {"constraints": None}, "constraints", "must be an object"),
+    (EVALUATE, {"constraints": ["cost_limit"]}, "constraints", "must be an object"),
+    (EVALUATE, {"constraints": {f"d{n}": 1 for n in range(101)}}, "constraints", "must name at most 100 dimensions"),
+    (EVALUATE, {"constraints": {"cost_limit": 2**64}}, "constraints.cost_limit", "64 bits"),
+    (EVALUATE, {"constraints": {"resources": ["\x00"]}}, "constraints.resources[0]", "NUL"),
+    (EVALUATE, {"constraints": {"a\x00b": 1}}, "constraints", "names that contain NUL"),
+    (EVALUATE, {"constraints": {"cost_limit": _deep(40)}}, "constraints.cost_limit" + ".a" * 29, "nested more than 32"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "context": [1]}, "context", "must be an object"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "context": {"cost_used": 2**64}}, "context.cost_used", "64 bits"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "context": {"cost_used": "x" * 65_537}}, "context.cost_used", "65536 bytes"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "mode": "any"}, "mode", "`conjunctive`, `disjunctive`, `independent` or `hierarchical`"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "mode": "CONJUNCTIVE"}, "mode", "`conjunctive`"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "mode": 1}, "mode", "`conjunctive`"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "agentId": "*"}, "agentId", "`*`"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "agentId": ""}, "agentId", "must not be blank"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "agentId": "a" * 257}, "agentId", "at most 256 characters"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "agent": {"id": "a"}}, "agent", "did you mean `agentId`"),
+    (EVALUATE, {"constraints": {"cost_limit": 1}, "agentId": "a", "agent_id": "a"}, "agent_id", "says the same as `agentId`"),
+    (EVALUATE, {"constraint": {"cost_limit": 1}}, "constraints", "is required"),
+    (TIGHTEN, {}, "parent", "is required"),
+    (TIGHTEN, {"parent": {}}, "child", "is required"),
+    (TIGHTEN, {"parent": {}, "child": [1]}, "child", "must be an object"),
+    (TIGHTEN, {"parent": None, "child": {}}, "parent", "must be an object"),
+    (TIGHTEN, {"parent": {}, "child": {f"d{n}": 1 for n in range(101)}}, "child", "must name at most 100 dimensions"),
+    (TIGHTEN, {"parent": {f"d{n}": 1 for n in range(101)}, "child": {}}, "parent", "must name at most 100 dimensions"),
+    (TIGHTEN, {"parent": {}, "child": {}, "strict": True}, "strict", "is unknown: there are `parent`, `child`"),
+    ("cstp.listDimensions", {"status": "pending"}, "status", "there are no params"),
+    (APPROVE, {}, "name", "is required"),
+    (APPROVE, {"name": 7}, "name", "string"),
+    (APPROVE, {"name": " "}, "name", "must not be blank"),
+    (APPROVE, {"name": "n" * 257}, "name", "at most 256 characters"),
+    (APPROVE, {"name": "token_limit", "version": 1}, "version", "string"),
+    (APPROVE, {"name": "token_limit", "version": ""}, "version", "must not be blank"),
+    (APPROVE, {"name": "token_limit", "version": "1" * 257}, "version", "at most 256 characters"),
+    (APPROVE, {"name": "token_limit", "note": 7}, "note", "string"),
+    (APPROVE, {"name": "token_limit", "note": "\x00"}, "note", "NUL"),
+    (APPROVE, {"name": "token_limit", "reviewer": "me"}, "reviewer", "is unknown"),
+    (APPROVE, {"name": "cost_limit"}, "name", "built in"),
+    (REJECT, {"name": "cost_limit"}, "name", "built in"),
+    (REJECT, {"name": "token_limit"}, "name", "`token_limit`"),
     ("cstp.getDecision", {}, "id", "is required"),
     ("cstp.getDecision", {"id": 7}, "id", "string"),
     ("cstp.listDecisions", {"limit": 0}, "limit", "must be at least 1"),

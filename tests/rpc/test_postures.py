@@ -1,17 +1,21 @@
 """Postures over HTTP: who has how much autonomy, who may move it, and what it does to a check (SPEC 8)."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from cstp_server.domain.postures import Posture
+from cstp_server.domain.postures import Posture, TransitionType
 from cstp_server.domain.trust_scores import Record
+from cstp_server.guardians import BrokenGuard, load_guards
 from cstp_server.policy.compiled import Earned, PosturePolicy
 from tests.rpc.edge import Edge
 from tests.rpc.memory import POLICY as EDGE_POLICY
@@ -22,6 +26,7 @@ GET, MOVE, HALT, HISTORY = "cstp.getPosture", "cstp.transitionPosture", "cstp.em
 LEVELS = {"full_autonomy": 5, "assisted": 4, "supervised": 3, "human_decides": 2, "blocked": 1}
 UNAPPROVED = "Security team approval required for high autonomy"
 APPROVED = {"security_approved": True}
+STOPPED = "the agent was blocked while the decision waited: anomalous behaviour"
 POLICY = """
 circuit_breakers:
   - {scope: "agent:*", failure_threshold: 5, half_open_probes: 3, cooldown_ms: 300, on_open: {downgrade_to: human_decides}}
@@ -111,6 +116,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 "stranger": server.token("stranger", "agent"),
                 "climber": server.token("climber", "agent", "ops", agent="climbing-bot"),
                 "ladder": server.token("ladder", "ops"),
+                "twin": server.token("twin", "ops", agent="other-bot"),
                 "elsewhere": server.token("elsewhere", "admin", tenant="other"),
             },
         )
@@ -165,6 +171,7 @@ def test_every_move_is_an_upgrade_a_downgrade_or_none(service: Service, before: 
         "toPosture": after,
         "transitionType": kind,
         "reason": "reliable over 30 days",
+        "metadata": APPROVED,
     }
 
 
@@ -279,11 +286,77 @@ def test_nobody_upgrades_the_agent_that_they_are(service: Service) -> None:
         assert service.refusal(who, MOVE, agentId=agent, toPosture="supervised", reason="I am good again").status == 403
 
 
+def test_a_token_named_like_the_agent_is_the_agent_whatever_it_is_bound_to(service: Service) -> None:
+    """It upgrades neither."""
+    for agent in ("twin", "other-bot"):
+        assert service.refusal("twin", MOVE, agentId=agent, toPosture="full_autonomy", reason="up", metadata=APPROVED).status == 403
+        assert service.history(agent)[0]["blockedBy"] == "self_upgrade"
+    assert service.move("third-bot", "full_autonomy", who="twin", metadata=APPROVED)["success"]
+
+
+@pytest.mark.parametrize("who", ["bound", "stranger", "ci", "eve"])
+def test_attempts_of_those_who_may_move_nobody_are_on_record(service: Service, who: str) -> None:
+    """For itself or for another agent, with who and why; the answer is the same as ever, and credentials are not kept."""
+    agent = "refund-bot" if who == "bound" else service.agent()
+    reason = "let me, I have sk_live_abcdefghijklmnopqrstuvwx"
+    before = len(service.history(agent))
+    calls: list[tuple[str, dict[str, Any]]] = [
+        (MOVE, {"toPosture": "full_autonomy", "metadata": APPROVED}),
+        (MOVE, {"toPosture": "blocked"}),
+        (HALT, {}),
+    ]
+    for method, params in calls:
+        error = service.refusal(who, method, agentId=agent, reason=reason, **params)
+        assert (error.status, error.code, error.message, error.data) == (403, -32001, "this takes the role `ops`", {"required": ["ops"]})
+    emergency, downgrade, upgrade = service.history(agent)[: len(service.history(agent)) - before]
+    for entry, kind, to in (
+        (upgrade, "upgrade", "full_autonomy"),
+        (downgrade, "downgrade", "blocked"),
+        (emergency, "emergency_downgrade", "blocked"),
+    ):
+        assert (entry["success"], entry["actor"], entry["blockedBy"], entry["transitionType"]) == (False, who, "role_too_low", kind)
+        assert (entry["fromPosture"], entry["toPosture"], entry["refusal"]) == ("supervised", to, "this takes the role `ops`")
+        assert (entry["reason"].startswith("let me"), "sk_live" in entry["reason"]) == (True, False)
+    assert (upgrade["metadata"], "metadata" in emergency) == (APPROVED, False)
+    assert service.posture(agent)["posture"] == "supervised"
+
+
+@pytest.mark.parametrize("method", [MOVE, HALT])
+@pytest.mark.parametrize("wrong", [{"reason": None}, {"reason": 7}, {"reason": "r", "surprise": 1}, {"reason": "r", "agentId": None}])
+def test_an_attempt_that_says_nothing_sensible_is_refused_and_not_on_record(service: Service, method: str, wrong: dict[str, Any]) -> None:
+    """Its role is too low, whatever else is wrong with it."""
+    params = {"agentId": "quiet-bot", **({"toPosture": "blocked"} if method == MOVE else {}), **wrong}
+    error = service.refusal("stranger", method, **{name: value for name, value in params.items() if value is not None})
+    assert (error.status, error.code, error.data) == (403, -32001, {"required": ["ops"]})
+    assert service.history("quiet-bot") == []
+
+
+def test_what_an_agent_waits_for_is_settled_without_anybody_looking(service: Service) -> None:
+    """Soon after an emergency, a halt, or a move to `blocked`: nothing of it is listed as pending any more."""
+    agents = [service.agent("human_decides") for _ in range(2)]
+    ids = {service.check(agent)["decisionId"] for agent in agents for _ in range(3)}
+    service.call("olivia", HALT, agentId=agents[0], reason="anomalous behaviour")
+    service.move(agents[1], "blocked")
+
+    def pending() -> set[str]:
+        found = (service.call("eve", "cstp.listDecisions", agent=agent, status="pending")["decisions"] for agent in agents)
+        return {decision["id"] for decisions in found for decision in decisions}
+
+    deadline = time.monotonic() + 20
+    while pending() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert pending() == set()
+    for agent in agents:
+        denied = service.call("eve", "cstp.listDecisions", agent=agent, status="denied")["decisions"]
+        assert {decision["id"] for decision in denied} == {id for id in ids if id in {decision["id"] for decision in denied}}
+        assert len(denied) == 3
+
+
 def test_an_agent_knows_of_itself_alone(service: Service) -> None:
     """Its own posture and history it sees, another's are HTTP 403; and it moves nobody."""
     for who, agent in (("bound", "refund-bot"), ("stranger", "stranger")):
         assert service.call(who, GET, agentId=agent)["agentId"] == agent
-        assert service.call(who, HISTORY, agentId=agent)["transitions"] == []
+        assert service.call(who, HISTORY, agentId=agent)["agentId"] == agent
         for method in (GET, HISTORY):
             error = service.refusal(who, method, agentId="ledger-bot")
             assert (error.status, error.code, error.data) == (403, -32001, {"required": ["viewer"]})
@@ -372,13 +445,13 @@ def test_an_agent_for_which_a_human_decides_goes_on_when_one_does(service: Servi
 
 
 def test_an_emergency_within_a_cancel_window_stops_the_decision(service: Service) -> None:
-    """Its time runs out and it is denied, with the reason."""
+    """It is denied, with the reason, before its time runs out."""
     agent = service.agent("assisted")
     id = service.check(agent)["decisionId"]
     service.call("olivia", HALT, agentId=agent, reason="anomalous behaviour")
-    answer = service.call("eve", AWAIT, id=id, timeoutMs=20_000)
+    answer = service.call("eve", AWAIT, id=id, timeoutMs=0)
     assert (answer["status"], answer["allowed"]) == ("denied", False)
-    assert "blocked" in answer["reason"]
+    assert answer["reason"] == STOPPED
 
 
 def test_an_emergency_before_an_approval_stops_the_decision(service: Service) -> None:
@@ -386,12 +459,12 @@ def test_an_emergency_before_an_approval_stops_the_decision(service: Service) ->
     agent = service.agent("human_decides")
     id = service.check(agent)["decisionId"]
     service.call("olivia", HALT, agentId=agent, reason="anomalous behaviour")
-    assert service.call("eve", AWAIT, id=id, timeoutMs=0)["allowed"] is False
-    settled = service.call("olivia", RESOLVE, id=id, resolution="approve")
-    assert (settled["status"], settled["allowed"]) == ("denied", False)
-    answer = service.call("eve", AWAIT, id=id, timeoutMs=20_000)
-    assert (answer["status"], answer["allowed"]) == ("denied", False)
-    assert "blocked" in answer["reason"]
+    found = service.call("eve", "cstp.getDecision", id=id)["decision"]
+    assert (found["status"], found["resolution"]["by"], found["resolution"]["reason"]) == ("denied", "olivia", STOPPED)
+    error = service.refusal("olivia", RESOLVE, id=id, resolution="approve")
+    assert (error.code, error.message) == (-32011, f"decision `{id}` does not wait: it is `denied`: {STOPPED}")
+    answer = service.call("eve", AWAIT, id=id, timeoutMs=0)
+    assert (answer["status"], answer["allowed"], answer["reason"]) == ("denied", False, STOPPED)
 
 
 def test_a_circuit_lowers_its_agent_and_gives_back_what_it_had(service: Service) -> None:
@@ -448,7 +521,7 @@ def test_a_record_is_shown_with_what_it_earns(edge: Edge) -> None:
     """The score is the bound of Wilson's interval; what is missing is said in successes, or that no number of them is enough."""
     postures = PosturePolicy(earned=(Earned(Posture.ASSISTED, 0.8, 50), Earned(Posture.FULL_AUTONOMY, 1.0, 50)))
     edge.policy.current = edge.store.policy = replace(EDGE_POLICY, postures=postures)
-    edge.store.records["default", "bot"] = Record(succeeded=8, failed=2, due=8, covered=6)
+    edge.store.records_of["default", "bot"] = Record(succeeded=8, failed=2, due=8, covered=6)
     found = edge.call(GET, {"agentId": "bot"})
     assert (round(found["trustScore"], 4), found["reviewed"], found["reviewCoverage"]) == (0.4902, 10, 0.75)
     assert found["earned"] == {"toPosture": "assisted", "successesNeeded": 40}
@@ -456,3 +529,45 @@ def test_a_record_is_shown_with_what_it_earns(edge: Edge) -> None:
     assert edge.call(GET, {"agentId": "bot"})["earned"] == {"toPosture": "full_autonomy", "successesNeeded": None}
     edge.call(MOVE, {"agentId": "bot", "toPosture": "full_autonomy", "reason": "r"})
     assert "earned" not in edge.call(GET, {"agentId": "bot"})
+
+
+def test_installed_guards_are_listed_and_a_broken_one_says_so() -> None:
+    """After the policy's own, with what they are asked about."""
+    broken = load_guards([EntryPoint("gone", "no_such_module:Guard", "cstp.guards")])
+    edge = Edge(guards=[*broken, BrokenGuard("upgrades_only", frozenset({TransitionType.UPGRADE}))])
+    listed = [guard for guard in edge.call("cstp.listGuardrails")["guardrails"] if guard["type"] == "posture"]
+    refuses = ", and could not be loaded: it refuses all of them"
+    assert [(guard["id"], guard["action"], guard["mode"], guard["scope"]) for guard in listed] == [
+        ("gone", "block", "enforce", []),
+        ("upgrades_only", "block", "enforce", []),
+    ]
+    assert [guard["description"] for guard in listed] == [
+        f"installed; is asked before downgrades or moves to the same posture or upgrades of an agent's posture{refuses}",
+        f"installed; is asked before upgrades of an agent's posture{refuses}",
+    ]
+
+
+def test_agents_follow_the_policy_of_a_circuit_that_is_open(tmp_path: Path) -> None:
+    """Switched off it lets go of them, switched on again it lowers them, and one that is gone leaves them where it had said."""
+    config = tmp_path / "policy.yaml"
+    keeping = 'circuit_breakers: [{scope: "agent:*", mode: enforce, on_close: keep, on_open: {downgrade_to: human_decides}}]'
+    restoring = keeping.replace("enforce", "%s").replace("keep", "restore")
+    config.write_text(restoring % "enforce")
+    with RunningServer(tmp_path / "server", config=config) as server:
+        admin = server.token("ada", "admin")
+
+        def posture_under(text: str) -> str:
+            config.write_text(text)
+            server.call("cstp.reloadPolicy", {}, token=admin)
+            return str(server.call(GET, {"agentId": "bot"}, token=admin)["posture"])
+
+        server.call("cstp.tripCircuit", {"scope": "agent:bot", "reason": "incident"}, token=admin)
+        assert posture_under(restoring % "enforce") == "human_decides"
+        assert posture_under(restoring % "off") == "supervised"
+        assert posture_under(restoring % "enforce") == "human_decides"
+        assert posture_under("{}") == "supervised"
+        assert posture_under(keeping) == "human_decides"
+        assert posture_under("{}") == "human_decides"
+        moves = server.call(HISTORY, {"agentId": "bot"}, token=admin)["transitions"]
+        assert {move["actor"] for move in moves} == {"agent:bot"}
+        assert len(moves) == 5

@@ -11,7 +11,7 @@ from cstp_server.domain.decisions import Answer, ReviewAnswer
 from cstp_server.domain.postures import AgentPosture, Posture
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.circuits import get_state
-from cstp_server.services.policies import Archive
+from cstp_server.services.policies import Align
 from cstp_server.services.ports import UseCase
 from cstp_server.services.requests import CircuitView, ScopeAnswer, TransitionAnswer
 from tests.services.conftest import MakeWorld
@@ -65,13 +65,14 @@ def moves(world: World, agent: str = "bot") -> list[tuple[str, str, str, str]]:
 @pytest.mark.parametrize("to", ["assisted", "human_decides", "blocked"])
 @pytest.mark.parametrize("first", ["full_autonomy", "assisted", "supervised", "human_decides", "blocked"])
 def test_an_opening_lowers_its_agent_and_never_raises_it(make_world: MakeWorld, first: str, to: str) -> None:
-    """What it was is kept where it is lowered, and comes back with the close."""
+    """What it was is kept, and comes back with the close; who is no higher stays where it is, and is moved by nothing."""
     world = make_world(circuits_policy(circuit("agent:*", to), agents={"bot": {"posture": first}}))
     before, lower = Posture[first.upper()], Posture[to.upper()]
     fail(world, "a", "b")
-    if lower >= before:
+    if before is BLOCKED:
         assert world.posture() is None
-        assert moves(world) == []
+    if lower >= before:
+        assert (known(world).posture.posture, moves(world)) == (before, [])
     else:
         now = world.hand.now()
         held = world.posture()
@@ -81,6 +82,7 @@ def test_an_opening_lowers_its_agent_and_never_raises_it(make_world: MakeWorld, 
         assert moves(world) == [(first, to, "downgrade", BOT)]
         assert history(world)[0].original == first
     close(world)
+    assert known(world).posture.holds == ()
     if lower < before:
         assert world.posture() == AgentPosture("bot", before, world.hand.now(), BOT, "circuit `agent:bot` closed")
         assert moves(world)[-1] == (to, first, "upgrade", BOT)
@@ -367,22 +369,71 @@ def test_a_circuit_without_a_policy_lets_go(make_world: MakeWorld) -> None:
     world.policy = circuits_policy({"scope": "agent:*", "mode": "shadow"}, circuit("category:*"))
     scopes = [BOT, TOOLING, "agent:other", "agent:tripped", "category:billing"]
     world.policy = circuits_policy(circuit("global"))
-    assert world.run(Archive("default", scopes)) == len(scopes)
+    assert world.run(Align("default", scopes)) == len(scopes)
     assert (named(world, "bot"), named(world, "tripped"), world.posture("other")) == ("supervised", "supervised", None)
     assert moves(world)[-1] == ("human_decides", "supervised", "upgrade", TOOLING)
 
 
-def test_an_archived_circuit_that_is_covered_again_lowers_nobody(make_world: MakeWorld) -> None:
-    """It is as open as it was; what it had let go stays let go, and closing it changes nothing."""
-    world = make_world(circuits_policy(circuit("agent:*", "none")))
-    world.trip(BOT)
-    policy, world.policy = circuits_policy(circuit("agent:*")), policy_of()
-    assert world.run(Archive("default", [BOT])) == 1
-    world.policy = policy
-    assert world.run(Archive("default", [BOT])) == 1
-    assert world.posture() is None
+@pytest.mark.parametrize("on_close", ["restore", "keep"])
+def test_a_circuit_without_a_policy_lets_go_as_it_had_said(make_world: MakeWorld, on_close: str) -> None:
+    """What was to be kept when it closes is kept, although no policy says so any more."""
+    world = make_world(circuits_policy(circuit("agent:*", on_close=on_close)))
+    fail(world, "a", "b")
+    world.policy = policy_of()
+    assert world.run(Align("default", [BOT])) == 1
+    assert named(world, "bot") == ("supervised" if on_close == "restore" else "human_decides")
+    assert known(world).posture.holds == ()
+
+
+def test_an_archived_circuit_that_is_covered_again_lowers_again(make_world: MakeWorld) -> None:
+    """It is as open as it was, and holds whom it held, once; closing it restores them."""
+    policy = circuits_policy(circuit("agent:*"), circuit("category:*"))
+    world = make_world(policy)
+    fail(world, "a", "b")
+    for _ in range(2):
+        world.policy = policy_of()
+        assert world.run(Align("default", [BOT, TOOLING])) == 2
+        assert named(world, "bot") == "supervised"
+        world.policy = policy
+        assert world.run(Align("default", [BOT, TOOLING])) == 2
+        assert named(world, "bot") == "human_decides"
+    before = len(moves(world))
+    assert world.run(Align("default", [BOT, TOOLING])) == 0
+    assert len(moves(world)) == before
     close(world)
-    assert world.posture() is None
+    close(world, TOOLING)
+    assert named(world, "bot") == "supervised"
+
+
+@pytest.mark.parametrize("change", [{"mode": "off"}, {"mode": "shadow"}, {"on_open": {"downgrade_to": "none"}}])
+def test_an_open_circuit_that_lowers_nobody_any_more_lets_go_until_it_does_again(each_world: MakeWorld, change: dict[str, Any]) -> None:
+    """Switched off, on trial, or without a posture to lower to; the agent whom somebody has moved since it opened is left alone."""
+    policy = circuits_policy(circuit("agent:*"), circuit("category:*", "assisted"))
+    world = each_world(policy)
+    for agent in ("bot", "moved"):
+        fail(world, f"{agent}-a", f"{agent}-b", agent=agent, category="none")
+    scopes = [BOT, "agent:moved"]
+    world.policy = circuits_policy(circuit("agent:*", **change), circuit("category:*", "assisted"))
+    assert world.run(Align("default", scopes)) == 0
+    assert (named(world, "bot"), named(world, "moved")) == ("supervised", "supervised")
+    assert moves(world)[-1] == ("human_decides", "supervised", "upgrade", BOT)
+    assert history(world)[0].reason == "circuit `agent:bot` lowers nobody any more"
+    move(world, "moved", "assisted")
+    world.policy = policy
+    assert world.run(Align("default", scopes)) == 0
+    assert (named(world, "bot"), named(world, "moved")) == ("human_decides", "assisted")
+    close(world)
+    assert named(world, "bot") == "supervised"
+
+
+def test_an_agent_that_a_circuit_has_blocked_and_somebody_blocks_stays_blocked(each_world: MakeWorld) -> None:
+    """It is `maintain` on record, and the block is theirs from then on: the circuit that closes restores nothing."""
+    world = each_world(circuits_policy(circuit("agent:*", "blocked")))
+    fail(world, "a", "b")
+    assert move(world, "bot", "blocked", reason="by me").type.value == "maintain"
+    close(world)
+    current = known(world).posture
+    assert (current.posture, current.reason, current.original, current.holds) == (BLOCKED, "by me", None, ())
 
 
 # the seed's posture breaker

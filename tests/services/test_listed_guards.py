@@ -15,16 +15,16 @@ def policy(**sections: object) -> Policy:
 
 
 def listed(compiled: Policy) -> dict[str, GuardrailInfo]:
-    """The guards that are no built-in tripwires, by name, and by agent where they are one's own."""
-    return {
-        info.id if info.scope is None else f"{info.id} {info.scope}": info for info in list_guardrails(compiled) if info.id not in BUILT_IN
-    }
+    """The guards that are not there by themselves, as built-in tripwires and trust are, by name, and by agent where they are one's own."""
+    written = (info for info in list_guardrails(compiled) if info.id not in BUILT_IN and info.type != "trust")
+    return {info.id if info.scope is None else f"{info.id} {info.scope}": info for info in written}
 
 
-def test_built_in_tripwires_are_listed() -> None:
-    """With the empty policy too, each with its severity and what follows for an agent of the default tier."""
+def test_what_is_built_in_is_listed() -> None:
+    """With the empty policy too: users' trust, and each tripwire with its severity and what follows for an agent of the default tier."""
     found = [(info.id, info.type, info.action, info.mode, info.description.split(":")[0]) for info in list_guardrails(policy())]
     assert found == [
+        ("trust-*", "trust", "confirm", "enforce", "reduced at 3 weighted damages within 24 h"),
         ("data_exfiltration", "tripwire", "halt", "enforce", "severe"),
         ("collusion_detected", "tripwire", "halt", "enforce", "severe"),
         ("secrets", "tripwire", "block", "enforce", "critical"),
@@ -68,8 +68,24 @@ def test_what_an_agent_has_of_its_own_is_listed_under_it() -> None:
     }
 
 
+def test_trust_is_listed_by_domain() -> None:
+    """Each domain of the policy, then all others, with what is of high impact there; nothing where it is off."""
+    domains = {"zoo": {"damage_threshold": 1.5, "high_impact_actions": ["feed"]}, "code": {"preset": "strict"}}
+    found = [info for info in list_guardrails(policy(trust={"domains": domains, "mode": "shadow"})) if info.type == "trust"]
+    assert [(info.id, info.scope, info.mode) for info in found] == [
+        ("trust-*/code", "user:*/code", "shadow"),
+        ("trust-*/zoo", "user:*/zoo", "shadow"),
+        ("trust-*", "user:*", "shadow"),
+    ]
+    assert found[1].description == (
+        "reduced at 1.5 weighted damages within 24 h: every action wants the user's confirmation; "
+        "under test after 24 h: only `feed` then; restored by 5 successes"
+    )
+    assert [info for info in list_guardrails(policy(trust={"mode": "off"})) if info.type == "trust"] == []
+
+
 def test_quality_is_listed_last() -> None:
-    """After circuits, rules and tripwires."""
+    """After circuits, trust, rules and tripwires."""
     found = list(list_guardrails(policy(quality={"min_ctq": 0.6}, guardrails=[{"id": "a"}], circuit_breakers=[{"scope": "global"}])))
-    assert [info.id for info in found] == ["global-breaker", "a", *BUILT_IN, "quality"]
+    assert [info.id for info in found] == ["global-breaker", "trust-*", "a", *BUILT_IN, "quality"]
     assert (found[-1].type, found[-1].action) == ("guardrail", "warn")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import CircuitNotFound, InvalidInput
 from cstp_server.services.circuits import get_state, history, list_circuits
-from cstp_server.services.policies import Archive
+from cstp_server.services.policies import Align
 from cstp_server.services.recording import RecordDecision
 from cstp_server.services.requests import CircuitView, RecordAnswer, RecordRequest
 from tests.services.conftest import MakeWorld
@@ -102,15 +102,15 @@ def test_a_circuit_that_no_policy_covers_is_archived_and_comes_back_as_it_was(ma
     world.fail("a", "b")
     open_since = world.stored(TOOLING)
     world.policy = circuits_policy({"scope": "global"})
-    assert world.run(Archive("default", [TOOLING])) == 1
-    assert world.run(Archive("default", [TOOLING])) == 0
+    assert world.run(Align("default", [TOOLING])) == 1
+    assert world.run(Align("default", [TOOLING])) == 0
     assert [view.scope for view in listed(world)] == ["global"]
     assert world.check("c").verdict.allowed
     assert [event.subject for event in world.events("circuit.archived")] == [TOOLING]
     world.hand.advance(10**8)
     assert world.do(world.store.due_circuits()) == []
     world.policy = policy
-    assert world.run(Archive("default", [TOOLING])) == 1
+    assert world.run(Align("default", [TOOLING])) == 1
     assert world.stored(TOOLING) == open_since
 
 

@@ -3,9 +3,8 @@
 from sqlalchemy import inspect, text
 
 from cstp_server.domain.decisions import Outcome, Review
-from cstp_server.domain.resolutions import Resolution
-from cstp_server.services import resetting, resolving, reviewing
-from cstp_server.services.requests import ResolveRequest, ReviewRequest, ScopeRequest
+from cstp_server.services import resetting, reviewing
+from cstp_server.services.requests import ReviewRequest, ScopeRequest
 from tests.services.conftest import MakeWorld
 from tests.services.governing import attempt, block
 from tests.services.world import OPS, World, policy_of
@@ -28,7 +27,7 @@ def test_no_note_reason_or_remark_keeps_a_credential(make_world: MakeWorld) -> N
     )
     store, said = world.store, f"with {TOKEN} please"
     world.check("a", type="issue_refund", type_words=("issue", "refund"), parameters={"amount": 900})
-    world.do(resolving.resolve(store.transactor, OPS, ResolveRequest("a", Resolution.APPROVE, said)))
+    world.resolve("a", note=said)
     review = Review(Outcome.FAILURE, details={"notes": said, "lessons": said})
     world.do(reviewing.review(store.transactor, OPS, ReviewRequest("a", review)))
     attempt(world, "bot", "human_decides", said, metadata={"ticket": said})

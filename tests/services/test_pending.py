@@ -18,8 +18,7 @@ from cstp_server.domain.refusals import Conflict, DecisionNotFound, Forbidden
 from cstp_server.domain.resolutions import Resolution
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import DecisionQuery
-from cstp_server.services.requests import ResolveAnswer, ResolveRequest
-from cstp_server.services.resolving import resolve
+from cstp_server.services.requests import ResolveAnswer
 from cstp_server.services.tripwires import stats
 from cstp_server.storage import tables
 from tests.services.conftest import MakeWorld
@@ -416,7 +415,7 @@ def test_an_agent_confirms_and_cancels_its_own_and_nothing_more(each_world: Make
     world.run(checking("others", caller=OTHER_BOT, agent="other", context=wanting("confirmation")))
 
     def said(id: str, caller: Caller) -> Any:
-        return world.do(resolve(world.store.transactor, caller, ResolveRequest(id, resolution)))
+        return world.settle(id, resolution, caller=caller)
 
     by_agents = resolution in {Resolution.CONFIRM, Resolution.CANCEL}
     assert isinstance(said("others", BOT), DecisionNotFound if by_agents else Forbidden)

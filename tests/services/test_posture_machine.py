@@ -20,7 +20,7 @@ from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Answer, Outcome, ReviewAnswer, Severity
 from cstp_server.domain.postures import POSTURES, Posture
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.policies import Archive
+from cstp_server.services.policies import Align
 from cstp_server.services.requests import ResolveAnswer
 from tests.domain.naive import Input, NaiveCircuit
 from tests.services.governing import block, history, move
@@ -73,8 +73,8 @@ class Blaming(NaiveCircuit):
         super()._trip(given)
         self._moved(self.blamed | set(self.failed_by))
 
-    def _half_open(self) -> None:
-        super()._half_open()
+    def _half_open(self, at: int) -> None:
+        super()._half_open(at)
         self._moved(self.blamed)
 
     def _close(self) -> None:
@@ -98,26 +98,34 @@ class Agent:
 
     base: Posture
     holds: dict[str, Posture] = field(default_factory=dict)
+    restores: dict[str, bool] = field(default_factory=dict)
+    given_at: int = 0
 
     @property
     def posture(self) -> Posture:
         return min([self.base, *self.holds.values()])
 
-    def give(self, to: Posture) -> None:
-        if to is not self.posture:
-            self.base, self.holds = to, {}
+    def give(self, to: Posture, at: int) -> None:
+        if to is not self.posture or to is Posture.BLOCKED:
+            self.base, self.holds, self.given_at = to, {}, at
 
-    def halt(self) -> None:
-        self.base, self.holds = Posture.BLOCKED, {}
+    def halt(self, at: int) -> None:
+        self.give(Posture.BLOCKED, at)
 
-    def hold(self, scope: str, to: Posture) -> None:
-        if to < self.base:
+    def hold(self, scope: str, settings: CircuitSettings) -> None:
+        if self.base is not Posture.BLOCKED:
+            to = POSTURES[str(settings.downgrade_to)]
             self.holds[scope] = min(to, self.holds.get(scope, to))
+            self.restores[scope] = settings.restore_posture
 
-    def let_go(self, scope: str, *, restore: bool) -> None:
+    def let_go(self, scope: str, settings: CircuitSettings | None) -> None:
         held = self.holds.pop(scope, None)
-        if held is not None and not restore:
+        if held is not None and not (settings.restore_posture if settings is not None else self.restores[scope]):
             self.base = min(self.base, held)
+
+
+def lowers(settings: CircuitSettings) -> bool:
+    return settings.downgrade_to is not None and settings.mode.value == "enforce"
 
 
 class PosturesThroughTheService(RuleBasedStateMachine):
@@ -170,12 +178,22 @@ class PosturesThroughTheService(RuleBasedStateMachine):
     def follow(self, before: Blaming, after: Blaming) -> None:
         settings = self.settings(after.scope)
         for agent in before.holds - after.holds:
-            self.agents[agent].let_go(after.scope, restore=settings.restore_posture)
-        if settings.downgrade_to is None or settings.mode.value != "enforce":
+            self.agents[agent].let_go(after.scope, settings)
+        if not lowers(settings):
             return
         opens = after.state is State.OPEN and after.moves != before.moves and (before.state is not State.OPEN or after.forced)
         for agent in after.holds if opens else after.holds - before.holds:
-            self.agents[agent].hold(after.scope, POSTURES[settings.downgrade_to])
+            self.agents[agent].hold(after.scope, settings)
+
+    def align(self, scope: str) -> None:
+        """What another policy does to those whom an open circuit may hold."""
+        settings, opened_at = self.world.policy.circuits.covering_text(scope), self.world.stored(scope).opened_at
+        for name in self.circuit(scope).holds if self.inputs[scope] else ():
+            agent = self.agents[name]
+            if settings is None or not lowers(settings):
+                agent.let_go(scope, settings)
+            elif not agent.given_at or agent.given_at < (opened_at or 0):
+                agent.hold(scope, settings)
 
     def note_claims(self) -> None:
         """Which decisions were given probes, the circuits' own test has proved."""
@@ -207,7 +225,7 @@ class PosturesThroughTheService(RuleBasedStateMachine):
         assert told == expected.get(agent.posture, set())
         if evil:
             assert answer.verdict.intervention.label == "halt"
-            agent.halt()
+            agent.halt(self.now)
 
     @rule(target=checked, agent=st.sampled_from(AGENTS), evil=st.sampled_from([False] * 15 + [True]))
     def check(self, agent: str, evil: bool) -> str:
@@ -316,13 +334,13 @@ class PosturesThroughTheService(RuleBasedStateMachine):
     def transition(self, agent: str, to: str) -> None:
         answer = move(self.world, agent, to)
         assert (answer.before, answer.after) == (self.agents[agent].posture, POSTURES[to])
-        self.agents[agent].give(POSTURES[to])
+        self.agents[agent].give(POSTURES[to], self.now)
 
     @precondition(lambda self: self.number > 20)
     @rule(agent=st.sampled_from(AGENTS))
     def emergency(self, agent: str) -> None:
         block(self.world, agent)
-        self.agents[agent].halt()
+        self.agents[agent].halt(self.now)
 
     @rule(scope=st.sampled_from(SCOPES))
     def trip(self, scope: str) -> None:
@@ -350,22 +368,26 @@ class PosturesThroughTheService(RuleBasedStateMachine):
 
     @rule(circuits=circuits())
     def reload(self, circuits: dict[str, dict[str, Any]]) -> None:
-        """Nobody is moved by a new policy; what circuits do from now on is its."""
+        """Circuits that are open lower whom they say by now, unless somebody has moved them, or let go of them."""
         self.circuits = circuits
         self.world.policy = self.policy()
+        assert self.world.run(Align("default", SCOPES)) == 0
+        for scope in SCOPES:
+            self.align(scope)
 
     @rule(scope=st.sampled_from(COMMON))
     def archive_and_take_back(self, scope: str) -> None:
-        """Whomever it holds it lets go; taken back, it holds nobody until it opens again."""
+        """Whomever it holds it lets go, as it had said it would; taken back, it lowers them again."""
         if not self.inputs[scope]:
             return
-        held = self.circuit(scope).holds
+        holds = self.circuit(scope).holds
         self.world.policy = self.policy(without=scope)
-        assert self.world.run(Archive("default", [scope])) == 1
-        for agent in held:
-            self.agents[agent].let_go(scope, restore=True)
+        assert self.world.run(Align("default", [scope])) == 1
+        for agent in holds:
+            self.agents[agent].let_go(scope, None)
         self.world.policy = self.policy()
-        assert self.world.run(Archive("default", [scope])) == 1
+        assert self.world.run(Align("default", [scope])) == 1
+        self.align(scope)
 
     @invariant()
     def every_agent_is_where_the_rules_put_it(self) -> None:

@@ -199,7 +199,7 @@ def test_a_check_behind_a_move_in_one_transaction_is_classified_by_the_new_postu
 @pytest.mark.parametrize("before", list(Posture))
 @pytest.mark.parametrize("after", list(Posture))
 def test_a_transition_moves_an_agent_and_is_on_record(make_world: MakeWorld, before: Posture, after: Posture) -> None:
-    """From any posture to any, with who, when and why; to stay is `maintain`, and changes nothing."""
+    """From any posture to any, with who, when and why; to stay is `maintain`, and changes nothing but whose block it is."""
     world = make_world(beginning(before.label))
     answer = move(world, "bot", after.label, reason="thirty good days", caller=OLGA, seen=before.label)
     kind = "maintain" if after == before else "upgrade" if after > before else "downgrade"
@@ -208,8 +208,8 @@ def test_a_transition_moves_an_agent_and_is_on_record(make_world: MakeWorld, bef
         success=True, agent_id="bot", before=before, after=after, type=TransitionType(kind), reason="thirty good days", at=now
     )
     blocked_at = now if after is Posture.BLOCKED else None
-    stored = None if after == before else AgentPosture("bot", after, now, "olga", "thirty good days", blocked_at=blocked_at)
-    assert world.posture() == stored
+    moved = AgentPosture("bot", after, now, "olga", "thirty good days", blocked_at=blocked_at, moved_at=now)
+    assert world.posture() == (moved if after != before or after is Posture.BLOCKED else None)
     (entry,) = history(world)
     assert (entry.at, entry.by, entry.success, entry.before, entry.after) == (now, "olga", True, before.label, after.label)
     assert (entry.type, entry.reason, entry.blocked_by, entry.original, entry.decision_id) == (kind, "thirty good days", None, None, None)
@@ -395,7 +395,7 @@ def test_an_emergency_blocks_from_every_posture(make_world: MakeWorld, before: P
     answer = block(world, "bot", "odd behaviour", OLGA)
     assert (answer.before, answer.after, answer.type) == (before, Posture.BLOCKED, TransitionType.EMERGENCY_DOWNGRADE)
     now = world.hand.now()
-    assert world.posture() == AgentPosture("bot", Posture.BLOCKED, now, "olga", "odd behaviour", blocked_at=now)
+    assert world.posture() == AgentPosture("bot", Posture.BLOCKED, now, "olga", "odd behaviour", blocked_at=now, moved_at=now)
     (entry,) = history(world)
     assert (entry.by, entry.type, entry.reason, entry.success) == ("olga", "emergency_downgrade", "odd behaviour", True)
     world.policy = beginning("full_autonomy")
@@ -410,7 +410,7 @@ def test_a_second_emergency_is_on_record(make_world: MakeWorld) -> None:
     world.hand.advance(5)
     assert block(world, "bot", "second").success
     assert stored is not None
-    assert world.posture() == replace(stored, blocked_at=world.hand.now())
+    assert world.posture() == replace(stored, blocked_at=world.hand.now(), moved_at=world.hand.now())
     assert [entry.reason for entry in history(world)] == ["second", "first"]
 
 

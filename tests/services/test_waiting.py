@@ -74,7 +74,9 @@ class Room:
         self.waiters = Waiters(watched)
 
     def ask(self, id: str, *, timeout_ms: int = 60_000, caller: Caller = OPS) -> "asyncio.Task[AwaitAnswer | Refusal]":
-        return asyncio.create_task(await_decision(self.waiters, self.watched, CLOCK, caller, AwaitRequest(id, timeout_ms)))
+        return asyncio.create_task(
+            await_decision(self.waiters, self.watched, self.world.store.reader, CLOCK, caller, AwaitRequest(id, timeout_ms))
+        )
 
     async def settle(self, *use_cases: UseCase[Any]) -> list[Any]:
         return await everything(self.world.store, *use_cases)

@@ -10,33 +10,48 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, select
 
 from cstp_server.clock import Clock
+from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.amounts import amount_number
 from cstp_server.domain.callers import DEFAULT_TENANT, LOOPBACK, Caller
-from cstp_server.domain.circuit_settings import CircuitSettings
+from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
+from cstp_server.domain.damage import Damage, DamageType
 from cstp_server.domain.decisions import Answer, Decision, Outcome, Review, ReviewAnswer, Severity
 from cstp_server.domain.events import Event
 from cstp_server.domain.facts import Facts
+from cstp_server.domain.posture_guards import TransitionGuard
 from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.refusals import Refusal
 from cstp_server.domain.resolutions import Resolution
 from cstp_server.domain.usage import Tally
+from cstp_server.guardians import InstalledGuardians
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.compiling import compile_policy
 from cstp_server.policy.models import PolicyModel
 from cstp_server.policy.settings_codec import circuit_settings_from_json
 from cstp_server.services.checking import Check
 from cstp_server.services.ports import Decided, HitCount, Needs, UseCase, View
-from cstp_server.services.requests import CheckRequest, ResolveAnswer, ResolveRequest, ReviewRequest, ScopeRequest
+from cstp_server.services.requests import (
+    CheckRequest,
+    ResolveAnswer,
+    ResolveRequest,
+    ReviewRequest,
+    ScopeRequest,
+    TrustAnswer,
+    TrustRequest,
+)
 from cstp_server.services.resetting import MoveCircuit
-from cstp_server.services.resolving import Resolve
+from cstp_server.services.resolving import Resolve, resolve
 from cstp_server.services.reviewing import ReviewDecision
 from cstp_server.services.settling import RunOut
 from cstp_server.services.sweeping import Sweep
+from cstp_server.services.trust import RecordTrust
 from cstp_server.storage import tables
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.circuits import circuit_of, entry_of
 from cstp_server.storage.engine import current_time, database_url, passing_engine
 from cstp_server.storage.events import event_of
+from cstp_server.storage.habits import habits_of
 from cstp_server.storage.postures import posture_of
 from cstp_server.storage.store import Store
 from cstp_server.storage.usage import usage_of
@@ -128,8 +143,9 @@ class World:
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run(work)
 
-    def run(self, use_case: UseCase[Any]) -> Any:
-        return self.do(self.store.transactor.run(use_case))
+    def run(self, use_case: UseCase[Any], store: Store | None = None) -> Any:
+        """Carry out a call, in another process's store where one is given."""
+        return self.do((store or self.store).transactor.run(use_case))
 
     def batch(self, *use_cases: UseCase[Any]) -> list[Any]:
         """Carry out the calls in one transaction, in this order; their answers, or the exceptions that their callers get."""
@@ -158,8 +174,26 @@ class World:
         return answer
 
     def resolve(self, id: str, resolution: str = "approve", **details: Any) -> ResolveAnswer:
-        answer = self.run(resolving(id, resolution, **details))
+        answer = self.settle(id, resolution, **details)
         assert isinstance(answer, ResolveAnswer), answer
+        return answer
+
+    def settle(
+        self, id: str, resolution: str = "approve", *, caller: Caller = OPS, note: str | None = None, guards: Sequence[TransitionGuard] = ()
+    ) -> ResolveAnswer | Refusal:
+        """Say something of a decision that waits, as the edge has it done; `guards` are installed ones."""
+        request = ResolveRequest(id, Resolution(resolution), note)
+        store, guardians = self.store, InstalledGuardians(guards)
+        return self.do(resolve(store.transactor, store.reader, guardians, self.policy, self.clock, caller, request))
+
+    def damage(self, user: str = "anna", domain: str = "general", **details: Any) -> TrustAnswer:
+        answer = self.run(damaging(user, domain, **details))
+        assert isinstance(answer, TrustAnswer), answer
+        return answer
+
+    def succeed(self, user: str = "anna", domain: str = "general", **details: Any) -> TrustAnswer:
+        answer = self.run(succeeding(user, domain, **details))
+        assert isinstance(answer, TrustAnswer), answer
         return answer
 
     def fail(self, *ids: str, **details: Any) -> None:
@@ -213,6 +247,13 @@ class World:
         with self.connected() as connection:
             row = connection.execute(select(table).where(table.c.tenant == tenant, table.c.agent_id == agent)).one_or_none()
         return posture_of(row) if row is not None else None
+
+    def habits(self, tenant: str = DEFAULT_TENANT) -> dict[str, AgentHabits]:
+        """The habits of agents, as their rows have them."""
+        table = tables.habits
+        with self.connected() as connection:
+            rows = connection.execute(select(table).where(table.c.tenant == tenant).order_by(table.c.agent_id))
+            return {row.agent_id: habits_of(row) for row in rows}
 
     def hits(self, tenant: str = DEFAULT_TENANT) -> dict[str, HitCount]:
         """How often tripwires were run into, by their names, where one agent did."""
@@ -292,6 +333,26 @@ def reviewing(
     """A review as a use case."""
     request = ReviewRequest(id, Review(Outcome(outcome), Severity(severity), details), amend)
     return ReviewDecision(caller, request, inline)
+
+
+def damaging(
+    user: str = "anna",
+    domain: str = "general",
+    kind: str = "wrong_answer",
+    *,
+    severity: float = 1.0,
+    explicit: bool = False,
+    id: str | None = None,
+    caller: Caller = OPS,
+) -> RecordTrust:
+    """A damage to a user's trust as a use case."""
+    damage = Damage(DamageType(kind), round(severity * MICRO), explicit)
+    return RecordTrust(caller, TrustRequest(user, domain, damage, explicit), id if id is not None else f"trust_{next(_IDS)}")
+
+
+def succeeding(user: str = "anna", domain: str = "general", *, id: str | None = None, caller: Caller = OPS) -> RecordTrust:
+    """A success with a user as a use case."""
+    return RecordTrust(caller, TrustRequest(user, domain), id if id is not None else f"trust_{next(_IDS)}")
 
 
 def resolving(id: str, resolution: str = "approve", *, caller: Caller = OPS, note: str | None = None) -> Resolve:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 
 from cstp_server.domain.postures import AgentPosture, Hold, Posture, lowered, moved
 from cstp_server.domain.refusals import Conflict
@@ -47,8 +47,10 @@ class Row:
         set_by=NAMES,
         reason=NAMES,
         original=st.none() | POSTURES,
-        holds=st.lists(st.builds(Hold, scope=NAMES, to=POSTURES), max_size=3).map(tuple),
-        earned=st.booleans(),
+        holds=st.lists(st.builds(Hold, scope=NAMES, to=POSTURES, restores=st.booleans()), max_size=3).map(tuple),
+        earned_from=st.lists(POSTURES, max_size=3).map(tuple),
+        blocked_at=st.none() | st.integers(1, 2**53),
+        moved_at=st.none() | st.integers(1, 2**53),
     )
 )
 def test_what_is_written_is_what_is_read(posture: AgentPosture) -> None:
@@ -288,6 +290,47 @@ def assert_chained(steps: list[tuple[str, str]], first: str, last: str) -> None:
     change[first] += 1
     change[last] -= 1
     assert set(change.values()) == {0}, steps
+
+
+def test_a_batch_locks_agents_after_everything_else_whatever_is_in_it(pg_world: Callable[[Any], World]) -> None:
+    """One call knows from the first whom it moves, another only once it has read its circuits: neither order makes two batches wait for
+    each other.
+    """
+    world = pg_world(circuits_policy({"scope": "agent:*", **LOWERING}, {"scope": "category:*", **LOWERING}))
+    world.fail("a")
+    world.check("b")
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        moves: list[UseCase[Any]] = [
+            BlockAgent(OPS, "other", "incident"),
+            posture_move("third", "assisted"),
+            reviewing("b", "failure"),
+            moving("agent:other"),
+        ]
+        blocked, moved_third, reviewed, reset = world.batch(*moves)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [type(answer).__name__ for answer in (blocked, moved_third, reviewed, reset)] == [
+        "TransitionAnswer",
+        "TransitionAnswer",
+        "ReviewAnswer",
+        "ScopeAnswer",
+    ]
+    of_agents = [index for index, statement in enumerate(statements) if "pg_advisory_xact_lock" in statement]
+    of_rows = [index for index, statement in enumerate(statements) if "FOR UPDATE" in statement]
+    assert of_agents
+    assert of_rows
+    assert max(of_rows) < min(of_agents)
+    assert len(of_agents) == 1
+    assert (getattr(world.posture(), "posture", None), getattr(world.posture("other"), "posture", None)) == (
+        Posture.HUMAN_DECIDES,
+        Posture.BLOCKED,
+    )
 
 
 def test_a_read_that_was_held_is_restored_by_any_process(make_world: MakeWorld) -> None:

@@ -34,6 +34,7 @@ from tests.storage.conftest import MakeWorld
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 TIMES = st.integers(0, 2**53)
 COUNTS = st.integers(0, 2**62)
+SUMS = st.integers(0, 2**200) | st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64])
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -125,8 +126,24 @@ CIRCUITS = st.builds(
     logged_at=TIMES,
     last_failure=st.none() | TIMES,
     recent=st.lists(st.tuples(TEXTS, TIMES), max_size=3).map(tuple),
-    window=st.builds(Window, *[COUNTS] * 7, TIMES, st.dictionaries(TEXTS, COUNTS, max_size=3)),
+    window=st.builds(
+        Window,
+        *[COUNTS] * 7,
+        TIMES,
+        st.dictionaries(TEXTS, COUNTS, max_size=3),
+        *[COUNTS] * 2,
+        fading_at=SUMS,
+        fresh_at=st.none() | TIMES,
+        fades_ms=st.none() | COUNTS,
+    ),
     archived_at=st.none() | TIMES,
+    blamed=st.lists(TEXTS, max_size=3).map(tuple),
+    told=st.lists(TEXTS, max_size=3).map(tuple),
+    broken_at=st.none() | TIMES,
+    recoveries=COUNTS,
+    recovery_ms=COUNTS,
+    relapses=COUNTS,
+    ages_at=st.none() | TIMES,
 )
 ENTRIES = st.builds(
     Entry,
@@ -141,6 +158,7 @@ ENTRIES = st.builds(
     weight=COUNTS,
     actor=st.none() | TEXTS,
     reason=st.none() | TEXTS,
+    asked_at=st.none() | TIMES,
 )
 EVENTS = st.builds(Event, st.sampled_from(EventType), st.just("default"), TEXTS, TEXTS, TIMES, TEXTS, OBJECTS)
 

@@ -40,7 +40,7 @@ def test_another_tenants_decision_is_as_if_it_were_not_there(make_world: MakeWor
     world = make_world(POLICY)
     world.run(checking("a", caller=ADA))
     assert isinstance(world.run(reviewing("a", "failure", caller=BOB)), DecisionNotFound)
-    assert isinstance(world.do(reading.get(world.store.reader, BOB, "a")), DecisionNotFound)
+    assert isinstance(world.do(reading.get(world.store.transactor, world.store.reader, BOB, "a")), DecisionNotFound)
     assert world.do(reading.list_decisions(world.store.reader, BOB, DecisionQuery())) == []
     assert len(world.do(reading.list_decisions(world.store.reader, ADA, DecisionQuery()))) == 1
     answer = world.run(checking("a", caller=BOB, content="something else"))

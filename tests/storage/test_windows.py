@@ -45,7 +45,7 @@ def test_thousands_of_outcomes_that_come_and_go(sqlite_world: MakeWorld, on_succ
 
 @pytest.mark.parametrize("step", [1, 3, 30])
 def test_a_window_that_slides_in_small_steps(sqlite_world: MakeWorld, step: int) -> None:
-    """Across the boundary up to which entries are read ahead, one millisecond at a time."""
+    """Across the boundary of what leaves, one millisecond at a time and several."""
     world = sqlite_world(circuits_policy({"scope": TOOLING, "failure_threshold": 1_000_000, "window_ms": 640}))
     for number in range(60):
         world.check(f"d{number}")

@@ -1,0 +1,85 @@
+"""`resources`: what an agent may work on (SPEC 9)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from cstp_server.dimensions.contexts import ABSENT, RESOURCE_REQUESTED, missing
+from cstp_server.dimensions.glob_inclusion import includes
+from cstp_server.dimensions.globs import Glob, glob_of, names_of
+from cstp_server.dimensions.plain_paths import check_plain
+from cstp_server.domain.constraints import CheckResult
+
+_MOST = 1000
+_SHOWN = 5
+Lists = frozenset[frozenset[str]]
+
+
+class Resources(NamedTuple):
+    """Lists of patterns. A path matches a pattern of each; no list is here that another one's patterns make needless."""
+
+    lists: Lists
+
+
+class ResourcesDimension:
+    """The paths that may be worked on, by globs, in which upper and lower case differ."""
+
+    name = "resources"
+    version = "1"
+    description = "the paths that may be worked on, as globs: `*` stays in a folder, `**` crosses them"
+
+    def parse(self, value: Any) -> Resources:
+        """A list of globs, or a single one. An empty list admits nothing."""
+        patterns = [value] if isinstance(value, str) else value
+        if not isinstance(patterns, list | tuple) or len(patterns) > _MOST or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ValueError(f"must be a list of globs, at most {_MOST}, such as `data/**` and `logs/*.log`")
+        for pattern in patterns:
+            glob_of(pattern)
+        return Resources(frozenset((frozenset(patterns),)))
+
+    def check(self, constraint: Resources, context: Mapping[str, Any]) -> CheckResult:
+        """The path, as the context has it. Null says that there is none."""
+        path = context.get(RESOURCE_REQUESTED, ABSENT)
+        if path is ABSENT:
+            return missing(RESOURCE_REQUESTED)
+        if path is None:
+            return CheckResult(satisfied=True, reason="no resource is asked for")
+        if not isinstance(path, str):
+            return CheckResult(satisfied=False, reason=f"`{RESOURCE_REQUESTED}` must be a text")
+        try:
+            check_plain(path)
+        except ValueError as error:
+            return CheckResult(satisfied=False, reason=f"`{RESOURCE_REQUESTED}` {error}")
+        names = names_of(path)
+        for patterns, globs in _ready(constraint.lists):
+            if not any(glob.matches(names) for glob in globs):
+                return CheckResult(satisfied=False, reason=f"the resource matches {_listed(patterns)}")
+        return CheckResult(satisfied=True, reason="the resource may be worked on")
+
+    def tightens(self, parent: Resources, child: Resources) -> bool:
+        """Whether, for each of the parent's lists, one of the child's admits no path that it refuses. In doubt it is not so."""
+        return all(any(includes(wide, narrow) for narrow in child.lists) for wide in parent.lists)
+
+    def compose(self, constraints: Sequence[Resources]) -> Resources:
+        """All lists of all."""
+        return Resources(_least(patterns for constraint in constraints for patterns in constraint.lists))
+
+
+def _least(lists: Iterable[frozenset[str]]) -> Lists:
+    """Without those that have all patterns of another one, and some more: what matches that one matches them."""
+    every = frozenset(lists)
+    return frozenset(patterns for patterns in every if not any(other < patterns for other in every))
+
+
+@lru_cache(maxsize=4096)
+def _ready(lists: Lists) -> tuple[tuple[frozenset[str], tuple[Glob, ...]], ...]:
+    """The globs of each list, in an order that is always the same."""
+    return tuple((patterns, tuple(map(glob_of, sorted(patterns)))) for patterns in sorted(lists, key=sorted))
+
+
+@lru_cache(maxsize=1024)
+def _listed(patterns: frozenset[str]) -> str:
+    shown = ", ".join(f"`{pattern}`" for pattern in sorted(patterns)[:_SHOWN])
+    if not patterns:
+        return "nothing: none is allowed"
+    return f"none of {shown}" + (f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else "")

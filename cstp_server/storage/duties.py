@@ -1,0 +1,56 @@
+"""Duties that one process at a time sees to: leases that are as durable as what they are about (`services.ports.Duties`)."""
+
+from sqlalchemy import Connection, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cstp_server.clock import Clock
+from cstp_server.services.ports import Duty
+from cstp_server.storage import tables
+from cstp_server.storage.engine import current_time, is_sqlite
+from cstp_server.storage.reader import ReadThreads
+
+
+class SqlDuties:
+    """Leases in the store; the store's own time says when they end."""
+
+    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
+        self._threads = threads
+        self._clock = clock
+
+    async def take(self, name: str, holder: str, ms: int) -> Duty | None:
+        """The duty, unless another process has it."""
+        return await self._threads.read(_take, name, holder, ms, self._clock)
+
+    async def keep(self, name: str, holder: str, ms: int, progress: str) -> bool:
+        """Have it for so long from now on, and remember how far it has come; false when another process has taken it meanwhile."""
+        return await self._threads.read(_keep, name, holder, ms, progress, self._clock)
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Let others have it at once."""
+        await self._threads.read(_leave, name, holder)
+
+
+def _take(connection: Connection, name: str, holder: str, ms: int, clock: Clock) -> Duty | None:
+    """Who finds it taken writes nothing; of several who find it free, the first one has it."""
+    table, now = tables.duties, current_time(connection, clock)
+    known = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    if known is None:
+        dialect = sqlite if is_sqlite(connection) else postgresql
+        new = dialect.insert(table).values(name=name, holder=holder, until=now + ms, progress="").on_conflict_do_nothing()
+        return Duty(now, "") if connection.execute(new.returning(table.c.name)).one_or_none() is not None else None
+    if known.holder != holder and known.until > now:
+        return None
+    is_free = or_(table.c.holder == holder, table.c.until <= now)
+    taken = update(table).where(table.c.name == name, is_free).values(holder=holder, until=now + ms)
+    return Duty(now, known.progress) if connection.execute(taken).rowcount == 1 else None
+
+
+def _keep(connection: Connection, name: str, holder: str, ms: int, progress: str, clock: Clock) -> bool:
+    table, now = tables.duties, current_time(connection, clock)
+    kept = update(table).where(table.c.name == name, table.c.holder == holder).values(until=now + ms, progress=progress)
+    return connection.execute(kept).rowcount == 1
+
+
+def _leave(connection: Connection, name: str, holder: str) -> None:
+    table = tables.duties
+    connection.execute(update(table).where(table.c.name == name, table.c.holder == holder).values(until=0))

@@ -1,0 +1,1 @@
+"""Constraints on the use of language models."""
