@@ -143,8 +143,8 @@ class Circuit:
     archived_at: int | None = None
     blamed: tuple[str, ...] = ()
     """The agents whose failures opened it, and re-opened it since; none while it is closed."""
-    told: tuple[str, ...] = ()
-    """The latest outcomes that were told of no decision, by the ids they were told under: none counts twice."""
+    told: tuple[tuple[str, Outcome], ...] = ()
+    """The latest outcomes that were told of no decision, each after the id it was told under: none counts twice."""
     broken_at: int | None = None
     recoveries: int = 0
     recovery_ms: int = 0

@@ -85,9 +85,9 @@ def _held_all_window(window: Window, settings: CircuitSettings, now: int) -> int
     return settings.window_ms * (window.weighted - window.fading) + 2 * left
 
 
-def is_told(circuit: Circuit, told_as: str) -> bool:
-    """Whether an outcome of no decision was counted under this id already."""
-    return told_as in circuit.told
+def told_under(circuit: Circuit, id: str) -> Outcome | None:
+    """The outcome of no decision that was counted under this id already; none when none was."""
+    return next((outcome for told_as, outcome in circuit.told if told_as == id), None)
 
 
 def claim(circuit: Circuit, settings: CircuitSettings, decision_id: str, agent_id: str, now: int) -> Step:
@@ -356,8 +356,8 @@ def _count(circuit: Circuit, settings: CircuitSettings, past: Past, entry: Entry
     if succeeded and not entry.failed and counted.failures:
         counted = _forgive(counted, settings.on_success, past, entry.seq)
     circuit = replace(circuit, seq=entry.seq, logged_at=entry.at, window=counted)
-    if entry.asked_at is None and entry.decision_id is not None:
-        circuit = replace(circuit, told=(entry.decision_id, *circuit.told)[:_REMEMBERED])
+    if entry.asked_at is None and entry.decision_id is not None and entry.outcome is not None:
+        circuit = replace(circuit, told=((entry.decision_id, entry.outcome), *circuit.told)[:_REMEMBERED])
     if not entry.failed:
         return circuit
     recent = ((entry.decision_id or "", entry.at), *circuit.recent)[:RECENT_FAILURES]

@@ -222,7 +222,7 @@ METHODS: tuple[AnyMethod, ...] = (
         trust.TrustRecordResult,
         trust.record_damage,
         (Role.AGENT, Role.CI, Role.OPS),
-        (*_STORED, Code.CIRCUIT_NOT_FOUND),
+        (*_STORED, Code.CIRCUIT_NOT_FOUND, Code.CONFLICT),
         examples.RECORD_DAMAGE,
     ),
     Method(
@@ -232,7 +232,7 @@ METHODS: tuple[AnyMethod, ...] = (
         trust.TrustRecordResult,
         trust.record_success,
         (Role.AGENT, Role.CI, Role.OPS),
-        (*_STORED, Code.CIRCUIT_NOT_FOUND),
+        (*_STORED, Code.CIRCUIT_NOT_FOUND, Code.CONFLICT),
         examples.RECORD_SUCCESS,
     ),
     Method(

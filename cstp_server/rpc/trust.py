@@ -19,7 +19,10 @@ _DIGITS = 6
 """Shares and hours are told to so many decimal places."""
 _DOMAIN = f"the domain of trust; `{DEFAULT_USER_DOMAIN}` when left out"
 _CONTEXT = "a remark, for the record"
-_ID = "the caller's name for this telling: told again for the same user and domain, it is not counted again"
+_ID = (
+    "the caller's name for this telling: told again for the same user and domain, it is not counted again as long as it is among their "
+    "latest 32; a damage and a success cannot share one"
+)
 DamageSeverity = Annotated[float, Field(gt=0, le=1)]
 
 

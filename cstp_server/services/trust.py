@@ -12,7 +12,7 @@ from cstp_server.domain.damage import UNSAID
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.findings import Mode
-from cstp_server.domain.refusals import CircuitNotFound, InvalidInput, Refusal
+from cstp_server.domain.refusals import CircuitNotFound, Conflict, InvalidInput, Refusal
 from cstp_server.domain.scopes import ScopeKind
 from cstp_server.domain.trust import TRUST_STATES, TrustState, autonomy_of, needs_confirmation, reason_of
 from cstp_server.policy.compiled import Policy
@@ -33,10 +33,14 @@ from cstp_server.services.scoping import Covered, covered
 
 _HOUR_MS = 3_600_000
 _PAGE = 500
+_TOLD = {Outcome.FAILURE: "damage", Outcome.SUCCESS: "success"}
 
 
 async def record(transactor: Transactor, caller: Caller, request: TrustRequest) -> TrustAnswer | Refusal:
-    """Count a damage or a success, once it is durable; one that was told under the same id before is not counted again."""
+    """Count a damage or a success, once it is durable; one that was told under the same id before is not counted again.
+
+    A damage under the id of a success, or the other way round, is a `Conflict`: one of the two would be lost.
+    """
     if request.context is not None:
         request = replace(request, context=SCANNER.redacted_text(request.context))
     told_as = request.id if request.id is not None else new_id("trust")
@@ -124,12 +128,15 @@ class RecordTrust:
         return Needs(circuits={found.scope: CircuitNeed(found.settings, writes=True)}, postures=agents, moves=agents)
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[TrustAnswer]:
-        """Count it, unless it was counted before."""
+        """Count it, unless it was counted before; what would take the place of something else that was is refused."""
         found = _covered(policy, self.request.user_id, self.request.domain)
         if isinstance(found, Refusal):
             return Decided(found)
         before, past = view.circuit(found.scope), view.past(found.scope)
-        if breaker.is_told(before, self.told_as):
+        told = breaker.told_under(before, self.told_as)
+        if told is not None:
+            if told is not self._outcome:
+                return Decided(Conflict(f"`{self.told_as}` was told already, as a {_TOLD[told]}: use another id", self.told_as))
             passed = breaker.advance(before, found.settings, past, now).circuit
             return Decided(self._answer(found, passed, passed, None, now))
         entry = self._entry(before, found, now)
@@ -146,14 +153,19 @@ class RecordTrust:
         )
 
     @property
+    def _outcome(self) -> Outcome:
+        return Outcome.SUCCESS if self.request.damage is None else Outcome.FAILURE
+
+    @property
     def _teller(self) -> str:
         """Whom a damage is counted by."""
         return self.caller.own_agent or self.caller.principal or ANONYMOUS
 
     def _entry(self, circuit: Circuit, found: Covered, now: int) -> Entry:
-        outcome = Outcome.SUCCESS if self.request.damage is None else Outcome.FAILURE
         damage = self.request.damage or UNSAID
-        return breaker.outcome_entry(circuit, found.settings, self.told_as, self._teller, outcome, Severity.MEDIUM, now, damage=damage)
+        return breaker.outcome_entry(
+            circuit, found.settings, self.told_as, self._teller, self._outcome, Severity.MEDIUM, now, damage=damage
+        )
 
     def _answer(self, found: Covered, before: Circuit, after: Circuit, entry: Entry | None, now: int) -> TrustAnswer:
         return TrustAnswer(

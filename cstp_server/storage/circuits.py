@@ -46,7 +46,7 @@ def circuit_of(text: str) -> Circuit:
             "recent": tuple((decision_id, at) for decision_id, at in data["recent"]),
             "window": _window(data["window"]),
             "blamed": tuple(data["blamed"]),
-            "told": tuple(data.get("told", ())),
+            "told": tuple((told_as, Outcome(outcome)) for told_as, outcome in data.get("told", ())),
         }
     )
 

@@ -308,13 +308,13 @@ def test_what_is_told_of_no_decision_under_one_id_is_known_again() -> None:
     trust.review(Outcome.FAILURE, "told", damage=WRONG)
     trust.review(Outcome.FAILURE, "reviewed", damage=WRONG, asked_at=trust.now)
     trust.reset()
-    assert breaker.is_told(trust.circuit, "told")
-    assert not breaker.is_told(trust.circuit, "reviewed")
+    assert breaker.told_under(trust.circuit, "told") is Outcome.FAILURE
+    assert breaker.told_under(trust.circuit, "reviewed") is None
     for number in range(31):
         trust.review(Outcome.SUCCESS, f"other {number}")
-    assert breaker.is_told(trust.circuit, "told")
+    assert breaker.told_under(trust.circuit, "told") is Outcome.FAILURE
     trust.review(Outcome.SUCCESS, "one more")
-    assert not breaker.is_told(trust.circuit, "told")
+    assert breaker.told_under(trust.circuit, "told") is None
 
 
 def test_recoveries_and_relapses_are_counted_and_how_long_they_took() -> None:

@@ -144,6 +144,21 @@ def test_a_success_is_answered_in_full(service: Service) -> None:
     assert service.level(user)["recoveryProgress"] == {"status": "supervised_testing", "progress": 0.4, "successes": 1, "required": 5}
 
 
+@pytest.mark.parametrize(("first", "second", "what"), [(TELLING[0], TELLING[1], "damage"), (TELLING[1], TELLING[0], "success")])
+def test_a_damage_and_a_success_cannot_share_an_id(
+    service: Service, first: tuple[str, dict[str, Any]], second: tuple[str, dict[str, Any]], what: str
+) -> None:
+    """The second is refused rather than taken for the first told again; under an id of its own it counts."""
+    user = service.user()
+    service.call("bot", first[0], userId=user, **first[1], id="message-7")
+    before = service.level(user)["damageScore"]
+    refusal = service.refusal("ci", second[0], userId=user, **second[1], id="message-7")
+    assert (refusal.code, refusal.message) == (-32011, f"`message-7` was told already, as a {what}: use another id")
+    assert service.level(user)["damageScore"] == before
+    assert service.call("bot", first[0], userId=user, **first[1], id="message-7")["duplicate"] is True
+    assert service.call("ci", second[0], userId=user, **second[1], id="message-8")["duplicate"] is False
+
+
 def test_who_was_never_seen_is_trusted(service: Service) -> None:
     """Every field of a level, where nothing has happened."""
     user = service.user()

@@ -138,7 +138,7 @@ CIRCUITS = st.builds(
     ),
     archived_at=st.none() | TIMES,
     blamed=st.lists(TEXTS, max_size=3).map(tuple),
-    told=st.lists(TEXTS, max_size=3).map(tuple),
+    told=st.lists(st.tuples(TEXTS, st.sampled_from(Outcome)), max_size=3).map(tuple),
     broken_at=st.none() | TIMES,
     recoveries=COUNTS,
     recovery_ms=COUNTS,
