@@ -257,8 +257,8 @@ async def should_require_confirmation(context: Context, params: ConfirmationPara
 
 async def reset(context: Context, params: ResetTrustParams) -> ResetTrustResult | Refusal:
     """Make one user's trust whole again."""
-    domain = _domain(params.domain)
-    answer = await trust.reset(context.services.transactor, context.caller, params.user_id, domain, params.reason)
+    services, domain = context.services, _domain(params.domain)
+    answer = await trust.reset(services.transactor, services.policy_source.current, context.caller, params.user_id, domain, params.reason)
     if isinstance(answer, Refusal):
         return answer
     move = answer.move

@@ -73,16 +73,18 @@ async def confirmation(
     )
 
 
-async def reset(transactor: Transactor, caller: Caller, user_id: str, domain: str, reason: str | None) -> ScopeAnswer | Refusal:
+async def reset(
+    transactor: Transactor, policy: Policy, caller: Caller, user_id: str, domain: str, reason: str | None
+) -> ScopeAnswer | Refusal:
     """Make a user's trust whole again, whatever happened to it."""
-    unnamed = _unnamed(user_id, domain)
-    if unnamed is not None:
-        return unnamed
-    return await resetting.reset(transactor, caller, ScopeRequest(_scope(user_id, domain), reason))
+    found = _covered(policy, user_id, domain)
+    if isinstance(found, Refusal):
+        return found
+    return await resetting.reset(transactor, caller, ScopeRequest(found.scope, reason))
 
 
 async def metrics(reader: Reader, policy: Policy, caller: Caller) -> TrustMetrics:
-    """How the users of a tenant stand, as far as anything ever happened to their trust."""
+    """How the users of a tenant stand, as far as anything ever happened to their trust; a policy's own breakers of users measure none."""
     states = dict.fromkeys(TrustState, 0)
     damage = recoveries = relapses = recovery_ms = 0
     after: str | None = None
@@ -90,7 +92,7 @@ async def metrics(reader: Reader, policy: Policy, caller: Caller) -> TrustMetric
         after = page[-1].circuit.scope
         for row in page:
             settings = policy.circuits.covering_text(row.circuit.scope)
-            if settings is None:
+            if settings is None or settings.trust is None:
                 continue
             states[TRUST_STATES[row.circuit.state]] += 1
             damage += breaker.held(row.circuit, settings, row.now)
@@ -200,6 +202,8 @@ def _covered(policy: Policy, user_id: str, domain: str) -> Covered | Refusal:
     if unnamed is not None:
         return unnamed
     found = covered(policy, _scope(user_id, domain))
+    if isinstance(found, CircuitNotFound):
+        return replace(found, message=f"nothing measures the trust of `{found.scope}`: the policy has `trust: {{mode: off}}`")
     if isinstance(found, Covered) and found.settings.trust is None:
         message = f"nothing measures the trust of `{found.scope}`: the policy has a circuit breaker of its own in its place"
         return CircuitNotFound(message, found.scope)

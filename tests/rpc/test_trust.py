@@ -526,6 +526,7 @@ def test_where_trust_is_not_enforced_nothing_is_asked(tmp_path_factory: pytest.T
                 with pytest.raises(RpcError) as raised:
                     server.call(method, {"userId": "u", **params})
                 assert (raised.value.code, raised.value.data["scope"]) == (-32010, "user:u/general")
+                assert raised.value.message == "nothing measures the trust of `user:u/general`: the policy has `trust: {mode: off}`"
         else:
             states = [server.call(DAMAGE, {"userId": "u", "damageType": "repetitive_error"})["state"] for _ in range(2)]
             assert states == ["full_autonomy", "reduced_autonomy"]

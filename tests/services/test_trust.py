@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.findings import Finding
-from cstp_server.domain.refusals import InvalidInput
+from cstp_server.domain.refusals import CircuitNotFound, InvalidInput
 from cstp_server.domain.trust import TrustState
 from cstp_server.policy.compiled import Policy
 from cstp_server.services import trust
@@ -197,6 +197,19 @@ def test_other_circuits_and_other_tenants_are_no_part_of_it(make_world: MakeWorl
     assert sum(world.do(trust.metrics(world.store.reader, off, OPS)).states.values()) == 0
 
 
+@pytest.mark.parametrize("scope", ["user:*", "user:anna/general"])
+def test_a_policys_own_breaker_of_users_is_not_taken_for_trust(make_world: MakeWorld, scope: str) -> None:
+    """It is no part of how users stand, and resetting their trust leaves it as it is and says why."""
+    world = make_world(policy_of(circuit_breakers=[{"scope": scope, "failure_threshold": 1}]))
+    world.fail("a", user_id="anna")
+    assert world.seen("user:anna/general").state is State.OPEN
+    assert sum(world.do(trust.metrics(world.store.reader, world.policy, OPS)).states.values()) == 0
+    answer = world.do(trust.reset(world.store.transactor, world.policy, OPS, "anna", "general", None))
+    assert isinstance(answer, CircuitNotFound)
+    assert "circuit breaker of its own" in answer.message
+    assert world.seen("user:anna/general").state is State.OPEN
+
+
 @pytest.mark.parametrize(("user", "domain", "named"), [("anna", "b/general", "domain"), ("anna", "", "domain"), ("", "general", "userId")])
 def test_a_name_that_might_be_anothers_is_refused_everywhere(make_world: MakeWorld, user: str, domain: str, named: str) -> None:
     """A slash in the domain would name the trust of another user: reading, recording and resetting all refuse it."""
@@ -206,7 +219,7 @@ def test_a_name_that_might_be_anothers_is_refused_everywhere(make_world: MakeWor
     answers = [
         world.do(trust.autonomy(reader, policy, OPS, user, domain)),
         world.do(trust.confirmation(reader, policy, OPS, user, domain, "x")),
-        world.do(trust.reset(transactor, OPS, user, domain, None)),
+        world.do(trust.reset(transactor, policy, OPS, user, domain, None)),
         world.run(damaging(user, domain)),
         world.run(succeeding(user, domain)),
     ]
@@ -229,7 +242,7 @@ def test_a_reset_makes_trust_whole_and_a_test_first_lets_it_prove_itself(make_wo
     """By an operator, on record as every circuit's."""
     world = make_world(TRUST)
     damage_to_reduce(world)
-    answer = world.do(trust.reset(world.store.transactor, OPS, "anna", "general", "the user asked for it"))
+    answer = world.do(trust.reset(world.store.transactor, world.policy, OPS, "anna", "general", "the user asked for it"))
     assert isinstance(answer, ScopeAnswer)
     assert (answer.move.previous_state, answer.move.state) == ("open", "closed")
     assert autonomy(world).autonomy.damage_score == 0
