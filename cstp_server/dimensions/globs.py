@@ -1,56 +1,62 @@
 """Globs over paths: `*` stays in a folder, `**` crosses them (SPEC 9).
 
-Single names are matched by wcmatch; `**` here, in time that grows with pattern and path and no faster. Folders that are left out
-(`a//b`) do not matter, nor does a `/` at the path's end, unless the pattern has one.
+Single names are matched by wcmatch, and rows of them here, in time that grows with pattern and path and no faster. Folders that are
+left out (`a//b`) do not matter, nor does a `/` at the path's end, unless the pattern has one.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple
 
 from wcmatch import glob
 
 MOST_CROSSINGS = 4
 """How many `**` a pattern may have."""
 LONGEST_PATTERN = 1024
+MOST_NAMES = 64
+"""How many names a pattern may have, `**` among them."""
 CROSS = "**"
 _FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
 _SLASHES = re.compile(r"/{2,}")
 _SPECIAL = re.compile(r"[*?\[]")
 _ANYTHING = re.compile(r".*", re.DOTALL)
 _NEVER_PLAIN = frozenset({".", ".."})
-Step: TypeAlias = str | re.Pattern[str] | None
-"""What one name must be: a text, something that matches, or for none any number of names."""
+_ANY_NAME = "/"
+"""A step that any name is, also an empty one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
-    """A pattern, ready to be used."""
+class Glob(NamedTuple):
+    """A pattern, ready to be used: places between its steps are bits, the first one before the first step.
 
-    steps: tuple[Step, ...]
+    Walking a path, all places that its names may have come to are carried along at once, so that no path is tried twice.
+    """
+
+    texts: Mapping[str, int]
+    """Before which steps a place must be for a certain name to be a step further."""
+    wildcards: tuple[tuple[re.Pattern[str], int], ...]
+    """The same for names that match."""
+    crossings: int
+    """The places before a `**`; it takes any name and stays there, and none to get past it."""
+    end: int
 
     def matches(self, names: list[str]) -> bool:
         """Whether a path matches, by its names (`names_of`)."""
         return self._fits(names) or (len(names) > 1 and not names[-1] and self._fits(names[:-1]))
 
     def _fits(self, names: list[str]) -> bool:
-        """Each `**` takes as few names as will do, which is all that needs to be tried: what follows finds its first place."""
-        steps = self.steps
-        step = name = 0
-        crossing = taken = -1
-        while name < len(names):
-            if step < len(steps) and (wanted := steps[step]) is None:
-                crossing, taken = step, name
-                step += 1
-            elif step < len(steps) and _is(wanted, names[name]):
-                step, name = step + 1, name + 1
-            elif crossing >= 0:
-                taken += 1
-                step, name = crossing + 1, taken
-            else:
+        texts, wildcards, crossings, end = self
+        places = 1 | (crossings & 1) << 1
+        for name in names:
+            steps = places & texts.get(name, 0)
+            for wildcard, before in wildcards:
+                if places & before and wildcard.fullmatch(name):
+                    steps |= places & before
+            places = steps << 1 | places & crossings
+            if not places:
                 return False
-        return all(wanted is None for wanted in steps[step:])
+            places |= (places & crossings) << 1
+        return places & end != 0
 
 
 def names_of(path: str) -> list[str]:
@@ -58,7 +64,7 @@ def names_of(path: str) -> list[str]:
     return (_SLASHES.sub("/", path) if "//" in path else path).split("/")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def glob_of(pattern: str) -> Glob:
     """The pattern, ready to be used. Raises `ValueError`."""
     if not pattern or len(pattern) > LONGEST_PATTERN:
@@ -72,26 +78,29 @@ def glob_of(pattern: str) -> Glob:
         raise ValueError("must have `**` alone between slashes, as in `data/**/*.json`")
     if names.count(CROSS) > MOST_CROSSINGS:
         raise ValueError(f"must have at most {MOST_CROSSINGS} `**` in a pattern")
-    return Glob(tuple(_steps(names)))
+    if len(names) > MOST_NAMES:
+        raise ValueError(f"must have at most {MOST_NAMES} names between slashes in a pattern")
+    return _glob(_steps(names))
 
 
-def _steps(names: list[str]) -> list[Step]:
-    steps: list[Step] = []
-    for name in names:
-        if name != CROSS:
-            steps.append(_step(name))
-        elif not steps or steps[-1] is not None:
-            steps.append(None)
-    return [*steps, _ANYTHING] if steps[-1] is None else steps
+def _steps(names: list[str]) -> list[str]:
+    """Without crossings that follow one another; the last one takes at least one name."""
+    steps = [name for place, name in enumerate(names) if name != CROSS or place == 0 or names[place - 1] != CROSS]
+    return [*steps, _ANY_NAME] if steps[-1] == CROSS else steps
 
 
-def _step(name: str) -> Step:
-    if not _SPECIAL.search(name):
-        return name
-    return re.compile(glob.translate(name, flags=_FLAGS)[0][0])
+def _glob(steps: list[str]) -> Glob:
+    texts: dict[str, int] = {}
+    wildcards: dict[str, int] = {}
+    crossings = 0
+    for place, step in enumerate(steps):
+        if step == CROSS:
+            crossings |= 1 << place
+        else:
+            found = wildcards if step == _ANY_NAME or _SPECIAL.search(step) else texts
+            found[step] = found.get(step, 0) | 1 << place
+    return Glob(texts, tuple((_regex(step), before) for step, before in wildcards.items()), crossings, 1 << len(steps))
 
 
-def _is(wanted: Step, name: str) -> bool:
-    if wanted is None or isinstance(wanted, str):
-        return wanted == name
-    return wanted.fullmatch(name) is not None
+def _regex(step: str) -> re.Pattern[str]:
+    return _ANYTHING if step == _ANY_NAME else re.compile(glob.translate(step, flags=_FLAGS)[0][0])

@@ -5,6 +5,8 @@ import unicodedata
 from urllib.parse import unquote_to_bytes
 
 LONGEST_PATH = 4096
+DEEPEST_PATH = 256
+"""How many slashes a path may have."""
 _UNREADABLE = re.compile(r"[\x00\\]")
 _NEVER_UTF8 = re.compile(rb"[\xc0\xc1]")
 _DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
@@ -16,6 +18,8 @@ def check_plain(path: str) -> None:
     """See that a path is plain. Raises `ValueError`, saying what it must not have."""
     if not path or len(path) > LONGEST_PATH:
         raise ValueError(f"{_NOT_PLAIN}: not empty, at most {LONGEST_PATH} characters")
+    if path.count("/") > DEEPEST_PATH:
+        raise ValueError(f"{_NOT_PLAIN}: at most {DEEPEST_PATH} slashes")
     if _UNREADABLE.search(path):
         raise ValueError(f"{_NOT_PLAIN}: without backslashes and NUL")
     if "." in path and _DOTS.search(path):

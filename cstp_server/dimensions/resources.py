@@ -11,6 +11,8 @@ from cstp_server.dimensions.plain_paths import check_plain
 from cstp_server.domain.constraints import CheckResult
 
 _MOST = 1000
+_LONGEST = 65_536
+"""How many characters the patterns of a list may have together."""
 _SHOWN = 5
 Lists = frozenset[frozenset[str]]
 
@@ -33,6 +35,8 @@ class ResourcesDimension:
         patterns = [value] if isinstance(value, str) else value
         if not isinstance(patterns, list | tuple) or len(patterns) > _MOST or not all(isinstance(pattern, str) for pattern in patterns):
             raise ValueError(f"must be a list of globs, at most {_MOST}, such as `data/**` and `logs/*.log`")
+        if sum(map(len, patterns)) > _LONGEST:
+            raise ValueError(f"must have patterns of at most {_LONGEST} characters together")
         for pattern in patterns:
             glob_of(pattern)
         return Resources(frozenset((frozenset(patterns),)))

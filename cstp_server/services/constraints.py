@@ -1,5 +1,6 @@
 """Constraints on demand: holding a context against bounds that the caller brings along, and comparing bounds (SPEC 9)."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,8 @@ async def validate_tightening(
 ) -> tuple[str, ...]:
     """What is looser in `child` than in `parent`, or cannot be told; nothing where the child admits only what its parent does."""
     known = {**policy_source.current.constraints.dimensions, **dimensions.custom}
-    return violations(parent, child, known, await _unusable(reader, dimensions, caller, [*parent, *child]))
+    unused = await _unusable(reader, dimensions, caller, [*parent, *child])
+    return await asyncio.to_thread(violations, parent, child, known, unused)  # it may take tenths of a second, and keeps nobody waiting
 
 
 async def _unusable(reader: Reader, dimensions: Dimensions, caller: Caller, names: Iterable[str]) -> Mapping[str, str]:

@@ -84,7 +84,7 @@ def test_a_resource_is_held_against_the_globs(patterns: Any, path: str, expected
         "data%2fx", "data/..%2fsecrets", "data/..%2Fsecrets", "data/%252fx", "data/%25252fx", "data/x%5cy", "data/x%255Cy",
         "data/%%32%66x", "data/%c0%af", "data/%c0%ae%c0%ae/x", "data/%u002fx", "data/" + "%25" * 20 + "2fx",
         "data/\uff0e\uff0e/x", "data/x\uff0fy", "data/\u2025/x", "data/x\uff3cy", "data/\u2100", "",
-        "data/" + "x" * 5000,
+        "data/" + "x" * 5000, "a/" * 257,
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_refused(path: str) -> None:
@@ -133,6 +133,8 @@ def test_the_reason_names_the_patterns_and_not_the_resource() -> None:
         (["data/**", 5], "must be a list of globs, at most 1000, such as `data/**` and `logs/*.log`"),
         ([f"d{number}" for number in range(1001)], "must be a list of globs, at most 1000, such as `data/**` and `logs/*.log`"),
         ([""], "must not have a pattern that is empty, or longer than 1024 characters"),
+        (["x" * 1000] * 66, "must have patterns of at most 65536 characters together"),
+        (["a/" * 64 + "b"], "must have at most 64 names between slashes in a pattern"),
         (["x" * 1025], "must not have a pattern that is empty, or longer than 1024 characters"),
         (["a\\b"], "must not have a backslash in a pattern: folders end with `/`, and `[*]` is a star"),
         (["data/../x"], "must not have `.` or `..` in a pattern: no resource with them is ever admitted"),
@@ -152,9 +154,17 @@ def test_four_crossings_are_allowed() -> None:
 
 def test_no_path_takes_long() -> None:
     """The worst patterns over the longest paths: a matcher that tries everything would not come back from one of them."""
-    paths = ["a/" * 2000 + "c", "a" * 4000, "/".join(["a" * 200] * 20)]
+    paths = ["a/" * 256 + "c", "a" * 4000, "/".join(["a" * 200] * 20)]
     patterns = ["**/a/**/a/**/a/**/b", "*a" * 30 + "*b", "**/" + "*a" * 20 + "b", "**/a*a*a*a*b/**/*?*?*?b"]
     assert not any(admits([pattern], path) for pattern, path in product(patterns, paths))
+
+
+@pytest.mark.parametrize("name", ["a", "?", "*", "[!b]*", "*a*"])
+def test_no_list_takes_long(name: str) -> None:
+    """As many patterns as there may be, of as many names, over the deepest path: each is walked once, and not from every folder anew."""
+    pattern = "/".join(["**", *[name] * 60, "b"])
+    patterns = [f"{pattern}{number}" for number in range(min(1000, 65_000 // (len(pattern) + 3)))]
+    assert not admits(patterns, "/".join(["a"] * 257))
 
 
 NAMES = st.text(alphabet="ab.é", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
@@ -266,7 +276,9 @@ def test_inclusion_gives_up_before_it_takes_long() -> None:
     """It is no then: patterns that are made to be hard are not worth minutes."""
     hard = "*a" + "?" * 400
     assert not tightens("resources", [hard, "*b" + "?" * 400], ["*a" + "?" * 399 + "*"])
-    assert not tightens("resources", [hard], [f"{number}*a" + "?" * 401 for number in range(1000)])
+    assert not tightens("resources", [hard], [f"{number}*a" + "?" * 401 for number in range(150)])
+    assert not tightens("resources", [f"*{chr(0x4E00 + number)}*x" for number in range(300)], ["*a*b*c*d*"])
+    assert not tightens("resources", ["x" * 60 + str(number) for number in range(999)] + ["**"], [f"*{number}" for number in range(1000)])
     assert tightens("resources", [hard], [hard])
 
 
