@@ -12,6 +12,7 @@ SMALL_ONES = 8
 """How many small ones among them are a habit."""
 _BOUNDARY = 0.95
 _SMALL = 0.1
+_ON_DEMAND = "on_demand:"
 
 
 class AntiGaming(StrEnum):
@@ -24,18 +25,26 @@ class AntiGaming(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Of each dimension, whether an agent's last evaluations used little of the limit, the latest last; at most `REMEMBERED`."""
+    """Of each dimension, whether an agent's last evaluations used little of the limit, the latest last; at most `REMEMBERED`.
+
+    Those on demand are of their own, under names that no dimension has.
+    """
 
     small: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
 
-def observe(habits: Habits, evaluation: Evaluation) -> tuple[Habits, tuple[str, ...]]:
-    """The habits after one more evaluation, and what they show. Only results with a use and a limit say anything; else it is the same."""
+def observe(habits: Habits, evaluation: Evaluation, *, on_demand: bool = False) -> tuple[Habits, tuple[str, ...]]:
+    """The habits after one more evaluation, and what they show. Only results with a use and a limit say anything; else it is the same.
+
+    What was evaluated `on_demand`, against bounds that the caller brought along, is remembered by itself: nobody gets rid of the habits
+    that checks have shown by asking about something else, or is charged with those of somebody who asked.
+    """
     ratios = dict(_ratios(evaluation))
     if not ratios:
         return habits, ()
-    after = {name: (*habits.small.get(name, ()), 0 < ratio < _SMALL)[-REMEMBERED:] for name, ratio in ratios.items()}
-    return Habits({**habits.small, **after}), tuple(_flags(ratios, after))
+    prefix = _ON_DEMAND if on_demand else ""
+    after = {name: (*habits.small.get(prefix + name, ()), 0 < ratio < _SMALL)[-REMEMBERED:] for name, ratio in ratios.items()}
+    return Habits({**habits.small, **{prefix + name: small for name, small in after.items()}}), tuple(_flags(ratios, after))
 
 
 def _flags(ratios: Mapping[str, float], small: Mapping[str, tuple[bool, ...]]) -> Iterator[str]:

@@ -99,6 +99,6 @@ class Evaluate:
         if self.agent_id is None:
             return Decided(EvaluationAnswer(evaluation, self.mode))
         known = view.habits(self.agent_id)
-        habits, flags = observe(known.habits, told(evaluation) if self.tallies is not None else evaluation)
+        habits, flags = observe(known.habits, told(evaluation) if self.tallies is not None else evaluation, on_demand=True)
         after = known.after(habits, now) if self.caller.may(*_OBSERVERS) else None
         return Decided(EvaluationAnswer(evaluation, self.mode, flags), habits=(after,) if after is not None else ())

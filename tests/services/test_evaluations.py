@@ -151,7 +151,7 @@ def test_only_what_was_let_through_counts(make_world: MakeWorld) -> None:
 
 
 def test_an_agents_evaluations_are_watched(each_world: MakeWorld) -> None:
-    """Over restarts, and together with its checks."""
+    """Over restarts."""
     world = each_world(bounded(everybody={"cost_limit": 1000}))
     answer = evaluated(world, {"cost_limit": 1000}, {"cost_used": 960}, agent="bot")
     assert answer.evaluation.satisfied
@@ -160,10 +160,22 @@ def test_an_agents_evaluations_are_watched(each_world: MakeWorld) -> None:
         assert evaluated(world, {"cost_limit": 100}, {"cost_used": 5}, agent="bot").flags == ()
     world.restart()
     for _ in range(3):
-        world.check(context={"cost_used": 5})
+        assert evaluated(world, {"cost_limit": 100}, {"cost_used": 5}, agent="bot").flags == ()
     assert evaluated(world, {"cost_limit": 100}, {"cost_used": 5}, agent="bot").flags == ("constraint_splitting:cost_limit",)
     assert evaluated(world, {"cost_limit": 100}, {"cost_used": 5}, agent="other").flags == ()
     assert evaluated(world, {"cost_limit": 100}, {"cost_used": 5}).flags == ()
+
+
+def test_no_agent_asks_its_way_out_of_its_habits(make_world: MakeWorld) -> None:
+    """What it has evaluated against bounds of its own choice neither hides what its checks show, nor counts against them."""
+    world = make_world(bounded(everybody={"cost_limit": 1000}, anti_gaming="block"))
+    for _ in range(10):
+        evaluated(world, {"cost_limit": 100}, {"cost_used": 5}, agent="bot")
+    for _ in range(7):
+        assert world.check(context={"cost_used": 5}).verdict.allowed
+    for _ in range(10):
+        evaluated(world, {"cost_limit": 100}, {"cost_used": 50}, agent="bot")
+    assert not world.check(context={"cost_used": 5}).verdict.allowed
 
 
 def test_an_agents_token_speaks_for_that_agent_alone(world: World) -> None:
@@ -174,7 +186,7 @@ def test_an_agents_token_speaks_for_that_agent_alone(world: World) -> None:
     for named in (None, "bot"):
         assert evaluated(world, {"cost_limit": 100}, {"cost_used": 99}, agent=named, caller=own).flags != ()
     assert list(world.habits()) == ["bot"]
-    assert world.habits()["bot"].habits.small == {"cost_limit": (False, False)}
+    assert world.habits()["bot"].habits.small == {"on_demand:cost_limit": (False, False)}
 
 
 def test_who_may_only_read_leaves_nothing_behind(world: World) -> None:
