@@ -9,6 +9,7 @@ from cstp_server.cli.session import calling
 from cstp_server.cli.values import in_words
 from cstp_server.domain.damage import DamageType
 from cstp_server.domain.facts import DEFAULT_USER_DOMAIN
+from cstp_server.domain.findings import Mode
 from cstp_server.domain.trust import TrustState
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def show(context: typer.Context, user: User, domain: Domain = DEFAULT_USER_DOMAI
             ("user", level.user_id),
             ("domain", level.domain),
             ("state", level.state),
+            ("mode", level.mode if level.mode != Mode.ENFORCE else None),
             ("forced", level.forced or None),
             ("damage", f"{level.damage_score:.3g}/{level.damage_threshold:g}"),
             ("damages", level.recent_damage_count),

@@ -388,6 +388,7 @@ class AutonomyLevel(Answer):
     recovery_progress: RecoveryProgress
     recent_damage_count: int = 0
     forced: bool = False
+    mode: str = "enforce"
 
 
 @dataclass(frozen=True, slots=True)

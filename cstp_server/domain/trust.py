@@ -9,7 +9,7 @@ from cstp_server.domain.circuit_findings import circuit_id, duration_text
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings, Effect
 from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.facts import fold_name
-from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Remedy
+from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Remedy
 from cstp_server.domain.scopes import parse_scope
 
 _WAITED = 0.25
@@ -58,6 +58,12 @@ class Autonomy:
     recent_damage: int
     recovery: Recovery
     forced: bool = False
+    mode: Mode = Mode.ENFORCE
+
+    @property
+    def acts_freely(self) -> bool:
+        """Whether nothing wants the user's confirmation; what is only measured asks for none."""
+        return self.state is TrustState.FULL_AUTONOMY or self.mode is not Mode.ENFORCE
 
 
 def autonomy_of(circuit: Circuit, settings: CircuitSettings, now: int) -> Autonomy:
@@ -70,6 +76,7 @@ def autonomy_of(circuit: Circuit, settings: CircuitSettings, now: int) -> Autono
         recent_damage=circuit.window.failures,
         recovery=_recovery(circuit, settings, now),
         forced=circuit.forced,
+        mode=settings.mode,
     )
 
 

@@ -97,7 +97,8 @@ class TrustModel(Section):
     """Trust between users and the AI, for each user and domain of its own."""
 
     mode: Annotated[Mode, Field(strict=False)] = Field(
-        Mode.ENFORCE, description="`enforce`, `shadow` (does everything but ask for confirmations) or `off`"
+        Mode.ENFORCE,
+        description="`enforce`, also where the policy says nothing of trust; `shadow` (does all but ask for confirmations) or `off`",
     )
     domains: dict[str, TrustDomainModel] = Field(
         default_factory=dict, description='what holds in single domains, and under `"*"` in all others'

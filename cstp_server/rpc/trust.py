@@ -7,8 +7,9 @@ from pydantic import Field
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.damage import MICRO, Damage, DamageType
 from cstp_server.domain.facts import DEFAULT_USER_DOMAIN
+from cstp_server.domain.findings import Mode
 from cstp_server.domain.refusals import Refusal
-from cstp_server.domain.trust import TRUST_STATES, Recovery, RecoveryStatus, TrustState
+from cstp_server.domain.trust import TRUST_STATES, Recovery, RecoveryStatus
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.wire import DamageName, DecisionId, LegacyResult, Name, Number, Params, Result, Time, UserDomain, UserId, omitted
 from cstp_server.services import trust
@@ -139,13 +140,14 @@ class AutonomyResult(Result):
     user_id: str
     domain: str
     state: str = Field(description="`full_autonomy`, `supervised` or `reduced_autonomy`")
-    can_act_freely: bool
+    can_act_freely: bool = Field(description="nothing wants the user's confirmation")
     damage_score: Number = Field(description="what the damage within the window counts for now")
     damage_threshold: Number = Field(description="the score that reduces trust")
     time_in_state_hours: Number
     recovery_progress: RecoveryResult
     recent_damage_count: int = Field(description="how many damages the window holds")
     forced: bool | None = omitted("true where somebody has tripped it: it stays reduced until it is reset")
+    mode: str | None = omitted("`shadow` where trust is only measured: whatever its state, nothing is asked")
 
     @classmethod
     def of(cls, view: TrustView) -> "AutonomyResult":
@@ -155,13 +157,14 @@ class AutonomyResult(Result):
             user_id=view.user_id,
             domain=view.domain,
             state=autonomy.state.value,
-            can_act_freely=autonomy.state is TrustState.FULL_AUTONOMY,
+            can_act_freely=autonomy.acts_freely,
             damage_score=autonomy.damage_score,
             damage_threshold=autonomy.damage_threshold,
             time_in_state_hours=_hours(autonomy.in_state_ms),
             recovery_progress=RecoveryResult.of(autonomy.recovery),
             recent_damage_count=autonomy.recent_damage,
             forced=autonomy.forced or None,
+            mode=autonomy.mode.value if autonomy.mode is not Mode.ENFORCE else None,
         )
 
 

@@ -89,6 +89,7 @@ def _record(text: str) -> dict[str, str]:
         (REDUCED, {"damage": "3.4/3", "recovered": "5.73%", "under test in": "18h 30m", "successes": "0/5", "for": "5h 30m"}),
         (SUPERVISED, {"damage": "3.4/3", "recovered": "70%", "successes": "3/5", "for": "5h 30m"}),
         (WHOLE, {"damage": "0/3", "for": "5h 30m"}),
+        (WHOLE | {"mode": "shadow"}, {"mode": "shadow", "damage": "0/3", "for": "5h 30m"}),
     ],
 )
 def test_trust_is_shown(cli: Cli, trust: ScriptedServer, level: Message, shown: dict[str, str]) -> None:

@@ -532,6 +532,8 @@ def test_where_trust_is_not_enforced_nothing_is_asked(tmp_path_factory: pytest.T
             assert states == ["full_autonomy", "reduced_autonomy"]
             asked = server.call(CONFIRM, {"userId": "u", "action": "file_write"})
             assert (asked["required"], asked["state"]) == (False, "reduced_autonomy")
+            level = server.call(LEVEL, {"userId": "u"})
+            assert (level["state"], level["canActFreely"], level["mode"]) == ("reduced_autonomy", True, "shadow")
             assert asked["reason"].endswith("its mode is `shadow`, so that nothing is asked")
         answer = server.call(CHECK, {"action": {"description": "x"}, "user": {"id": "u"}})
         assert (answer["allowed"], [finding["type"] for finding in answer["shadow"]]) == (True, findings)
