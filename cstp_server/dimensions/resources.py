@@ -1,8 +1,8 @@
 """`resources`: what an agent may work on (SPEC 9)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from cstp_server.dimensions.contexts import ABSENT, RESOURCE_REQUESTED, missing
 from cstp_server.dimensions.glob_inclusion import includes
@@ -17,10 +17,17 @@ _SHOWN = 5
 Lists = frozenset[frozenset[str]]
 
 
-class Resources(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Resources:
     """Lists of patterns. A path matches a pattern of each; no list is here that another one's patterns make needless."""
 
     lists: Lists
+    ready: tuple[tuple[str, tuple[Glob, ...]], ...] = field(init=False, compare=False, repr=False)
+    """What is said of each list where it does not match, and its globs, in an order that is always the same."""
+
+    def __post_init__(self) -> None:
+        every = sorted(map(sorted, self.lists))
+        object.__setattr__(self, "ready", tuple([(_listed(patterns), tuple(map(glob_of, patterns))) for patterns in every]))
 
 
 class ResourcesDimension:
@@ -37,8 +44,6 @@ class ResourcesDimension:
             raise ValueError(f"must be a list of globs, at most {_MOST}, such as `data/**` and `logs/*.log`")
         if sum(map(len, patterns)) > _LONGEST:
             raise ValueError(f"must have patterns of at most {_LONGEST} characters together")
-        for pattern in patterns:
-            glob_of(pattern)
         return Resources(frozenset((frozenset(patterns),)))
 
     def check(self, constraint: Resources, context: Mapping[str, Any]) -> CheckResult:
@@ -55,9 +60,9 @@ class ResourcesDimension:
         except ValueError as error:
             return CheckResult(satisfied=False, reason=f"`{RESOURCE_REQUESTED}` {error}")
         names = names_of(path)
-        for patterns, globs in _ready(constraint.lists):
+        for listed, globs in constraint.ready:
             if not any(glob.matches(names) for glob in globs):
-                return CheckResult(satisfied=False, reason=f"the resource matches {_listed(patterns)}")
+                return CheckResult(satisfied=False, reason=f"the resource matches {listed}")
         return CheckResult(satisfied=True, reason="the resource may be worked on")
 
     def tightens(self, parent: Resources, child: Resources) -> bool:
@@ -75,15 +80,8 @@ def _least(lists: Iterable[frozenset[str]]) -> Lists:
     return frozenset(patterns for patterns in every if not any(other < patterns for other in every))
 
 
-@lru_cache(maxsize=4096)
-def _ready(lists: Lists) -> tuple[tuple[frozenset[str], tuple[Glob, ...]], ...]:
-    """The globs of each list, in an order that is always the same."""
-    return tuple((patterns, tuple(map(glob_of, sorted(patterns)))) for patterns in sorted(lists, key=sorted))
-
-
-@lru_cache(maxsize=1024)
-def _listed(patterns: frozenset[str]) -> str:
-    shown = ", ".join(f"`{pattern}`" for pattern in sorted(patterns)[:_SHOWN])
+def _listed(patterns: Sequence[str]) -> str:
+    shown = ", ".join(f"`{pattern}`" for pattern in patterns[:_SHOWN])
     if not patterns:
         return "nothing: none is allowed"
     return f"none of {shown}" + (f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else "")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from cstp_server.dimensions import contexts
-from cstp_server.domain.paths import loose
+from cstp_server.domain.paths import LONGEST_REMEMBERED, loose
 
 _KNOWN = {
     loose(name): name
@@ -27,9 +27,13 @@ _KNOWN = {
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-@lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
     """The spelling that dimensions know."""
+    return _canonical(name) if len(name) <= LONGEST_REMEMBERED else _canonical.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(name: str) -> str:
     known = _KNOWN.get(loose(name))
     return known if known is not None else _WORD.sub("_", name).replace("-", "_").lower()
 

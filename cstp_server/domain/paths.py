@@ -34,9 +34,17 @@ def _spelled(fields: Mapping[str, Any], path: Sequence[str]) -> Sequence[object]
     return [value for inner in found if isinstance(inner, dict) for value in _spelled(inner, path[1:])]
 
 
-@lru_cache(maxsize=4096)
+LONGEST_REMEMBERED = 128
+"""Longer names are not remembered: callers choose them, and would fill the memory with them."""
+
+
 def loose(name: str) -> str:
     """A name without its case and without what separates its words."""
+    return _loose(name) if len(name) <= LONGEST_REMEMBERED else _loose.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _loose(name: str) -> str:
     return name.translate(_SEPARATORS).casefold()
 
 

@@ -1,5 +1,6 @@
 """`resources`, globs and plain paths (SPEC 9)."""
 
+import tracemalloc
 from itertools import product
 from typing import Any
 
@@ -183,6 +184,18 @@ PATTERNS = st.builds(
     st.lists(PIECES, min_size=1, max_size=4),
     st.sampled_from(["", "", "/"]),
 )
+
+
+def test_lists_that_callers_bring_along_fill_no_memory() -> None:
+    """They go with the call that brought them."""
+    assert not admits(["x"], "data")
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            assert not admits([f"{number}/{pattern}/" + "x" * 600 for pattern in range(100)], "data")
+        assert tracemalloc.get_traced_memory()[0] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(PATTERNS, PATHS)

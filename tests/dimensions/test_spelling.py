@@ -1,5 +1,7 @@
 """Names in a context, however they are spelled (SPEC 9)."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +64,14 @@ def test_to_spell_it_again_changes_nothing(context: dict[str, int]) -> None:
     """A context in that spelling is the same one, whatever its names are."""
     once = canonical_context(context)
     assert canonical_context(once) == once
+
+
+def test_long_names_fill_no_memory() -> None:
+    """A caller chooses them: what is not a name that anybody would write is not remembered."""
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            assert canonical(f"Key{number}" + "x" * 10_000) == f"key{number}" + "x" * 10_000
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
