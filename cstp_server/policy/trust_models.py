@@ -101,7 +101,7 @@ class TrustModel(Section):
         description="`enforce`, also where the policy says nothing of trust; `shadow` (does all but ask for confirmations) or `off`",
     )
     domains: dict[str, TrustDomainModel] = Field(
-        default_factory=dict, description='what holds in single domains, and under `"*"` in all others'
+        default_factory=dict, description='what holds in single domains, named exactly as callers name them, and under `"*"` in all others'
     )
     severity_weights: DamageWeights = Field(
         default_factory=dict,

@@ -18,7 +18,7 @@ from cstp_server.services.requests import ConfirmationAnswer, TrustAnswer, Trust
 _HOUR_MS = 3_600_000
 _DIGITS = 6
 """Shares and hours are told to so many decimal places."""
-_DOMAIN = f"the domain of trust; `{DEFAULT_USER_DOMAIN}` when left out"
+_DOMAIN = f"the domain of trust, compared as it is written; `{DEFAULT_USER_DOMAIN}` when left out"
 _CONTEXT = "a remark, for the record"
 _ID = (
     "the caller's name for this telling: told again for the same user and domain, it is not counted again as long as it is among their "
