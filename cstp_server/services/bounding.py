@@ -110,7 +110,7 @@ def hold(bounding: Bounding, policy: Policy, usage: Mapping[str, Usage], reviews
     findings = () if evaluation.satisfied else tuple(_violations(bounding, policy, evaluation, usage, now))
     if known is None:
         return Held(evaluation, findings)
-    habits, flags = observe(known.habits, told(evaluation) if bounding.counts_itself else evaluation)
+    habits, flags = observe(known.habits, evaluation if _tells(bounding.context, evaluation) else told(evaluation))
     return Held(evaluation, (*findings, *_gaming(policy, flags)), habits, flags)
 
 
@@ -123,6 +123,12 @@ def _counted(context: Mapping[str, Any], tallies: Mapping[str, int]) -> tuple[Ma
         return context, None
     rest = {name: value for name, value in context.items() if name != REQUESTS_IN_PERIOD}
     return rest, {period: max(given, count) for period, count in tallies.items()}
+
+
+def _tells(context: Mapping[str, Any], evaluation: Evaluation) -> bool:
+    """Whether the number of requests that counted is the one that the action itself gives."""
+    rate = evaluation.results.get(RATE_LIMIT)
+    return rate is None or (REQUESTS_IN_PERIOD in context and rate.used == count_in(context[REQUESTS_IN_PERIOD]))
 
 
 def told(evaluation: Evaluation) -> Evaluation:

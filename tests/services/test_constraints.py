@@ -331,10 +331,11 @@ def test_each_of_a_batch_sees_the_habits_of_those_before_it(each_world: MakeWorl
 
 def test_the_services_own_count_is_nobodys_habit(make_world: MakeWorld) -> None:
     """An agent that acts seldom splits nothing, and one that uses up what it may pushes nothing; what it says itself shows it."""
-    world = make_world(bounded(everybody={"rate_limit": "100/hour"}, agents={"few": {"rate_limit": "3/hour"}}))
+    world = make_world(bounded(everybody={"rate_limit": "100/hour"}, agents={name: {"rate_limit": "3/hour"} for name in ("few", "low")}))
     assert all(world.check().verdict.warnings == () for _ in range(12))
     assert all(world.check(agent="few").verdict.warnings == () for _ in range(3))
     assert world.habits() == {}
+    assert all(world.check(agent="low", context={"requests_in_period": 0}).verdict.warnings == () for _ in range(3))
     (finding,) = world.check(context={"requests_in_period": 97}).verdict.warnings
     assert finding.message == "boundary_pushing:rate_limit (usage_ratio=0.97)"
 
