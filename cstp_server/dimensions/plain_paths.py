@@ -9,7 +9,8 @@ DEEPEST_PATH = 256
 """How many slashes a path may have."""
 _UNREADABLE = re.compile(r"[\x00\\]")
 _NEVER_UTF8 = re.compile(rb"[\xc0\xc1]")
-_DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
+_DOTS = re.compile(r"(?:^|/)[\x00-\x20]*\.{1,2}[\x00-\x20]*(?:;[^/]*)?(?:/|$)")
+"""Also with what some programs leave out: white space around them (Windows), and parameters after them (servlets)."""
 _MOST_ROUNDS = 8
 _NOT_PLAIN = "must name one resource in its plain form"
 

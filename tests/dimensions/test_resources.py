@@ -85,6 +85,7 @@ def test_a_resource_is_held_against_the_globs(patterns: Any, path: str, expected
         "data%2fx", "data/..%2fsecrets", "data/..%2Fsecrets", "data/%252fx", "data/%25252fx", "data/x%5cy", "data/x%255Cy",
         "data/%%32%66x", "data/%c0%af", "data/%c0%ae%c0%ae/x", "data/%u002fx", "data/" + "%25" * 20 + "2fx",
         "data/\uff0e\uff0e/x", "data/x\uff0fy", "data/\u2025/x", "data/x\uff3cy", "data/\u2100", "",
+        "data/..;/secrets", "data/..;a=b/secrets", "data/..%3b/secrets", "data/.. /secrets", "data/ ../secrets", "data/\n../x", "data/.;/x",
         "data/" + "x" * 5000, "a/" * 257,
     ],
 )  # fmt: skip
