@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import constraints, decide, http, memory, store
+from benchmarks import audit, constraints, decide, http, memory, store
 from benchmarks.figures import Figure, as_json, show
 
 _QUICK_CHECKS = 200_000
@@ -47,6 +47,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
         ("Constraints alone", lambda folder: constraints.measure(folder, rounds)),
         ("Circuits in the store", lambda folder: store.measure_circuits(folder, rounds)),
         ("Decisions in the store", lambda folder: store.measure_decisions(folder, rounds)),
+        ("Audit", lambda folder: audit.measure(folder, rounds)),
         ("Memory", lambda folder: memory.measure(folder, _ALL_CHECKS if options.full else _QUICK_CHECKS)),
     ]
     if url is not None:

@@ -6,7 +6,7 @@ import functools
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -19,10 +19,17 @@ from cstp_server import logs
 from cstp_server.appraising import Appraising
 from cstp_server.clock import Clock, SystemClock, new_id
 from cstp_server.dimensions.known import KnownDimensions
+from cstp_server.domain.alerts import AlertChannel
+from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.events import Event
 from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy
 from cstp_server.metrics import Metrics
+from cstp_server.notifiers.channel import Channel
+from cstp_server.notifiers.channels import open_channel, problems_of
+from cstp_server.notifiers.delivering import Deliverer
+from cstp_server.policy.compiled import Policy
+from cstp_server.policy.fields import Path as Steps
 from cstp_server.policy.watching import PolicyFile
 from cstp_server.rpc.context import Services
 from cstp_server.rpc.endpoint import CstpEndpoint
@@ -33,7 +40,7 @@ from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
 from cstp_server.services.earning import Appraisal
 from cstp_server.services.ports import Dimensions, Guardians
-from cstp_server.settings import Settings, metrics_folder, unknown_variables
+from cstp_server.settings import Settings, metrics_folder, unknown_variables, variable
 from cstp_server.storage.calls import Limits as QueueLimits
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.store import Store
@@ -52,6 +59,7 @@ class Parts:
     store: Store
     policy: LivePolicy
     worker: Worker
+    deliverer: Deliverer
     waiters: Waiters
     guardians: Guardians
     dimensions: Dimensions
@@ -63,9 +71,10 @@ class Parts:
         return {**await self.store.report(), "policy": True}
 
     def note(self, events: Sequence[Event]) -> None:
-        """Count what happened, wake who waits, and stop what blocked agents wait for, once it is durable."""
+        """Count what happened, wake who waits or sends, and stop what blocked agents wait for, once it is durable."""
         self.waiters.note(events)
         self.worker.note(events)
+        self.deliverer.note(events)
         for event in events:
             cause = event.data.get("cause")
             if cause is not None:
@@ -79,18 +88,30 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     """The parts of a server process, wired together and not yet started. Raises `BadPolicy`, `UnsupportedDatabase`."""
     dimensions = KnownDimensions.found(allow_unreviewed=settings.allow_unreviewed_dimensions)
     metrics = Metrics(metrics_folder(), [*dimensions.built_in, *dimensions.custom])
-    file = PolicyFile(settings.config, optional="config" not in settings.model_fields_set)
+    file = PolicyFile(settings.config, optional="config" not in settings.model_fields_set, examine=_examine)
     policy = LivePolicy(file, metrics, clock, allow_unreviewed=dimensions.allow_unreviewed)
     limits = QueueLimits(settings.queue_limit, settings.batch_limit, settings.deadline_ms)
-    store = Store(database_url(settings.database_url), lambda: policy.current, clock, metrics, limits)
+    keys = AuditKeys(settings.audit_keys)
+    store = Store(
+        database_url(settings.database_url), lambda: policy.current, clock, metrics, limits, keys, settings.audit_anchor_interval_ms
+    )
     guardians = InstalledGuardians(load_guards())
     appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
     appraising = Appraising(store, store.duties, store.reader, appraisal, lambda: policy.current, clock, new_id("process"))
     worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, appraising, settings.sweep_interval_ms)
-    parts = Parts(store, policy, worker, Waiters(store), guardians, dimensions, metrics, clock)
+    deliverer = Deliverer(store.outbox, store.transactor, lambda: policy.current, _open_channel, clock, metrics, settings.public_url)
+    parts = Parts(store, policy, worker, deliverer, Waiters(store), guardians, dimensions, metrics, clock)
     store.transactor.on_versions = policy.follow
     store.transactor.on_committed = parts.note
     return parts
+
+
+def _examine(policy: Policy) -> Iterable[tuple[Steps, str]]:
+    return problems_of(policy.alerts, variable)
+
+
+def _open_channel(channel: AlertChannel) -> Channel:
+    return open_channel(channel, variable)
 
 
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> ASGIApp:
@@ -117,7 +138,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        for warning in unknown_variables():
+        for warning in unknown_variables(named=parts.policy.current.alerts.variables):
             _log.warning("unknown_setting", problem=warning)
         async with running(parts), _following_supervisor():
             yield
@@ -134,6 +155,7 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     parts.store.start()
     parts.policy.start(parts.store.transactor, parts.worker.align)
     parts.worker.start()
+    parts.deliverer.start()
     parts.waiters.start()
     _close_before_ending(parts.waiters)
     with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
@@ -145,6 +167,7 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
             loop.remove_signal_handler(signal.SIGHUP)
         await parts.waiters.stop()
         await parts.worker.stop()
+        await parts.deliverer.stop()
         await parts.policy.stop()
         await asyncio.to_thread(parts.store.stop)
 

@@ -10,8 +10,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_WORDS = ("authorization", "token", "secret", "password", "api_key", "apikey")
 _HIDDEN = "[hidden]"
-_CHATTY = ("alembic", "httpx", "httpcore", "watchfiles")
-"""Loggers that write a line for every call, every look at the schema, or every file that changes beside the policy, a log among them."""
+_CHATTY = ("alembic", "apprise", "httpx", "httpcore", "oauthlib", "requests", "requests_oauthlib", "urllib3", "watchfiles")
+"""Loggers that write a line for every call, with its URL, every look at the schema, or every file that changes beside the policy."""
 
 
 def configure(log_format: Literal["console", "json"], level: str) -> None:

@@ -10,6 +10,7 @@ from cstp_server import __version__
 from cstp_server.settings import metrics_folder
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_LAG_BUCKETS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3_600, 14_400, 86_400)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _EVALUATION_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 _OTHER = "other"
@@ -44,6 +45,10 @@ class Metrics:
         self._flags = Counter("cstp_constraint_gaming_flags", "What the habits of agents showed, by kind.", ("kind",), registry=registry)
         self._evaluation = Histogram("cstp_constraint_evaluation_duration_seconds", "How long evaluations on demand take.",
                                      registry=registry, buckets=_EVALUATION_BUCKETS)  # fmt: skip
+        self._alerts = Counter("cstp_notifications", "Alerts by channel and result.", ("channel", "result"), registry=registry)
+        self._lag = Histogram(
+            "cstp_notification_lag_seconds", "How long after what they tell of alerts arrive.", registry=registry, buckets=_LAG_BUCKETS
+        )
         info = Gauge("cstp_build_info", "The version that runs.", ("version",), registry=registry, multiprocess_mode="livemax")
         info.labels(__version__).set(1)
         self._calls_of: dict[tuple[str, int], Counter] = {}
@@ -91,6 +96,15 @@ class Metrics:
     def evaluation_took(self, seconds: float) -> None:
         """Constraints were evaluated on demand."""
         self._evaluation.observe(seconds)
+
+    def notified(self, channel: str, result: str, alerts: int) -> None:
+        """So many alerts were `sent`, `failed` to arrive this time, or were `given_up`, on a channel of the policy."""
+        if alerts:
+            self._alerts.labels(channel, result).inc(alerts)
+
+    def notified_after(self, seconds: float) -> None:
+        """An alert arrived so long after what it tells of."""
+        self._lag.observe(seconds)
 
     def reloaded(self, *, accepted: bool, at: int) -> None:
         """The policy was read anew, `at` in ms since the epoch."""

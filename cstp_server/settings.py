@@ -2,16 +2,18 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "CSTP_"
 LONGEST_KEY = 64
+SHORTEST_AUDIT_KEY = 32
 _LONGEST_QUOTE = 100
 _READ_ELSEWHERE = frozenset({"CSTP_URL", "CSTP_TOKEN"})
 
@@ -45,6 +47,18 @@ class Settings(BaseSettings):
     token_key: SecretStr | None = Field(
         default=None, description="A secret of at most 64 bytes that keys the digests of tokens; changing it invalidates every token."
     )
+    audit_key: SecretStr | None = Field(
+        default=None, description="A secret of at least 32 bytes that seals the record of events; every process needs the same one."
+    )
+    audit_key_file: Path | None = Field(
+        default=None, description="A file that holds that secret in its first line, and former ones, which are still known, in the others."
+    )
+    audit_anchor_interval_ms: int = Field(
+        default=10_000, ge=100, le=1_800_000, description="How long events may be on record before the seal covers them."
+    )
+    public_url: str | None = Field(
+        default=None, description="Where people reach the service, such as `https://cstp.example.org`: alerts link to it."
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least severe log lines to write.")
     sweep_interval_ms: int = Field(
@@ -68,10 +82,52 @@ class Settings(BaseSettings):
             raise ValueError(f"must be at most {LONGEST_KEY} bytes long")
         return key
 
+    @field_validator("public_url")
+    @classmethod
+    def _leads_somewhere(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:
+            raise ValueError("must be a URL such as `https://cstp.example.org`")
+        return url
+
+    @model_validator(mode="after")
+    def _has_one_audit_key(self) -> "Settings":
+        if self.audit_key is not None and self.audit_key_file is not None:
+            raise ValueError("`CSTP_AUDIT_KEY` and `CSTP_AUDIT_KEY_FILE` say the same: give one of them")
+        if self.audit_key is not None and len(self.audit_key.get_secret_value().encode()) < SHORTEST_AUDIT_KEY:
+            raise ValueError(f"`CSTP_AUDIT_KEY` must be at least {SHORTEST_AUDIT_KEY} bytes long, such as `openssl rand -hex 32` makes")
+        if self.audit_key_file is not None:
+            keys_in(self.audit_key_file)
+        return self
+
+    @property
+    def audit_keys(self) -> tuple[bytes, ...]:
+        """The keys of the record of events, the one in use first; none when none is set. Raises `ValueError` for a file without keys."""
+        if self.audit_key_file is not None:
+            return keys_in(self.audit_key_file)
+        return (self.audit_key.get_secret_value().encode(),) if self.audit_key is not None else ()
+
     @property
     def key(self) -> bytes:
         """The key of the tokens' digests; empty when none is set."""
         return self.token_key.get_secret_value().encode() if self.token_key is not None else b""
+
+
+def keys_in(file: Path) -> tuple[bytes, ...]:
+    """The keys in the lines of a file. Raises `ValueError`, which quotes none of them."""
+    try:
+        lines = [line.strip() for line in file.read_bytes().splitlines()]
+    except OSError as error:
+        reason = (error.strerror or "the system refuses").lower()
+        raise ValueError(f"`CSTP_AUDIT_KEY_FILE`: `{file}` cannot be read: {reason}") from None
+    keys = tuple(line for line in lines if line)
+    if not keys:
+        raise ValueError(f"`CSTP_AUDIT_KEY_FILE`: `{file}` holds no key")
+    if min(len(key) for key in keys) < SHORTEST_AUDIT_KEY:
+        raise ValueError(f"`CSTP_AUDIT_KEY_FILE`: every line of `{file}` must be at least {SHORTEST_AUDIT_KEY} bytes long")
+    return keys
 
 
 class SettingInfo(NamedTuple):
@@ -94,12 +150,17 @@ def problems_of(error: ValidationError) -> list[str]:
     return [_problem(problem) for problem in error.errors(include_url=False)]
 
 
-def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
-    """A warning for each variable `CSTP_…` that is no setting, with the nearest one that is."""
+def variable(name: str) -> str | None:
+    """The value of a variable that the policy names, for what must not stand in a file; none where it is not set, or empty."""
+    return os.environ.get(name) or None
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None, named: Container[str] = ()) -> list[str]:
+    """A warning for each variable `CSTP_…` that is no setting, with the nearest one that is; the policy's `named` ones are known too."""
     names = {PREFIX + name.upper() for name in Settings.model_fields}
     warnings = []
     for variable in sorted(os.environ if environment is None else environment):
-        if variable.startswith(PREFIX) and variable not in names and variable not in _READ_ELSEWHERE:
+        if variable.startswith(PREFIX) and variable not in names and variable not in _READ_ELSEWHERE and variable not in named:
             nearest = difflib.get_close_matches(variable, names, n=1)
             hint = f": did you mean `{nearest[0]}`?" if nearest else ""
             warnings.append(f"`{variable}` is no setting{hint}")
@@ -143,7 +204,8 @@ _EXPECTED = {
 def _problem(problem: ErrorDetails) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     if problem["type"] == "value_error":
-        return f"`{_variable(name)}` {problem['msg'].removeprefix('Value error, ')}"
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"`{_variable(name)}` {message}" if name else message
     expected = _EXPECTED.get(problem["type"], "something else").format(**problem.get("ctx", {})).replace("'", "`")
     return f"`{_variable(name)}` must be {expected}, not `{str(problem['input'])[:_LONGEST_QUOTE]}`"
 

@@ -29,6 +29,10 @@ _DAY_MS = 86_400_000
 _PRUNE_EVERY_SECONDS = 3600.0
 _APPRAISE_EVERY_SECONDS = 10.0
 _STOP_EVERY_SECONDS = 30.0
+_ANCHOR_EVERY_SECONDS = 1.0
+_STRAY_MS = 3_600_000
+"""Another process may have a newer policy than this one, with channels that this one does not know yet."""
+_DEAD_DAYS = 90
 _BETWEEN_BATCHES_SECONDS = 0.05
 _PAGE = 500
 _STOPPED_AT_ONCE = 100
@@ -82,6 +86,26 @@ class Upkeep(Protocol):
         """Delete a small batch of a circuit's log that nothing needs any more; how many."""
         ...
 
+    async def anchor(self) -> None:
+        """Enter in the ledger how far this process's chain of events has come, if that is due."""
+        ...
+
+    async def end_lapsed_chains(self) -> None:
+        """End the chains that their processes have left without ending them."""
+        ...
+
+    async def chains_to_prune(self, before: int) -> Sequence[str]:
+        """The chains that have events from before a time that can be cut off."""
+        ...
+
+    async def prune_chain(self, chain: str, before: int) -> int:
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
+        ...
+
+    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
+        """Give up what has been for none of these channels since `stray_before`, and forget what was given up before `dead_before`."""
+        ...
+
 
 class Worker:
     """The background work of one server process. Every process has one; what two of them find, only the first one changes."""
@@ -116,6 +140,7 @@ class Worker:
             asyncio.create_task(self._repeat(self._appraising.round, _APPRAISE_EVERY_SECONDS), name="appraise"),
             asyncio.create_task(self._repeat(self._stop_when_blocked, 0), name="stop"),
             asyncio.create_task(self._repeat(self.prune, _PRUNE_EVERY_SECONDS), name="prune"),
+            asyncio.create_task(self._repeat(self._upkeep.anchor, _ANCHOR_EVERY_SECONDS), name="anchor"),
         ]
 
     async def stop(self) -> None:
@@ -187,6 +212,9 @@ class Worker:
     async def prune(self) -> None:
         """Delete what is past its retention, in batches small enough not to be noticed."""
         await self.tidy()
+        await self._upkeep.end_lapsed_chains()
+        await self.prune_events()
+        await self.tidy_outbox()
         days = self._policy().retention_days
         if days is None:
             return
@@ -202,6 +230,21 @@ class Worker:
             for mark in page:
                 while await self._upkeep.prune_log(before, (mark.tenant, mark.scope)):
                     await _breathe()
+
+    async def tidy_outbox(self) -> None:
+        """Give up alerts for channels that the policy has no more, and forget those that were given up long ago."""
+        now, channels = self._clock.now(), [channel.name for channel in self._policy().alerts.channels]
+        await self._upkeep.tidy_outbox(channels, now - _STRAY_MS, now - _DEAD_DAYS * _DAY_MS)
+
+    async def prune_events(self) -> None:
+        """Delete the events that are past their retention, chain by chain."""
+        days = self._policy().event_retention_days
+        if days is None:
+            return
+        before = self._clock.now() - days * _DAY_MS
+        for chain in await self._upkeep.chains_to_prune(before):
+            while await self._upkeep.prune_chain(chain, before):
+                await _breathe()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:

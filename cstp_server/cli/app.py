@@ -6,7 +6,23 @@ from typing import Annotated
 import typer
 
 from cstp_server import __version__
-from cstp_server.cli import circuits, constraints, decisions, exits, policies, postures, rules, server, tokens, tripwires, trust, waiting
+from cstp_server.cli import (
+    audit,
+    circuits,
+    constraints,
+    decisions,
+    events,
+    exits,
+    notifications,
+    policies,
+    postures,
+    rules,
+    server,
+    tokens,
+    tripwires,
+    trust,
+    waiting,
+)
 from cstp_server.cli.session import Session, Wiring
 from cstp_server.cli.usage import Commands
 
@@ -71,7 +87,9 @@ def _token(context: typer.Context, token: str | None, token_file: Path | None) -
 app.command(rich_help_panel=_LOCAL)(server.serve)
 app.add_typer(server.database, name="db", rich_help_panel=_LOCAL)
 app.add_typer(policies.policy, name="policy", rich_help_panel=_LOCAL)
+app.add_typer(notifications.notifications, name="notifications", rich_help_panel=_LOCAL)
 app.add_typer(tokens.tokens, name="tokens", rich_help_panel=_LOCAL)
+app.add_typer(audit.audit, name="audit", rich_help_panel=_LOCAL)
 for command in (
     decisions.check,
     decisions.review,
@@ -89,6 +107,7 @@ for command in (
     circuits.reset,
     circuits.trip,
     tripwires.tripwires,
+    events.events,
     rules.guardrails,
     rules.reload,
 ):

@@ -25,8 +25,9 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Policy file
     """
     # validation and the expression engine take longer to load than any other command runs
     from cstp_server.policy.checking import check_policy  # noqa: PLC0415
+    from cstp_server.settings import variable  # noqa: PLC0415
 
-    report = check_policy(path)
+    report = check_policy(path, variable)
     for warning in report.warnings:
         say(f"warning: {warning}")
     for problem in report.problems:

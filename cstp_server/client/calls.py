@@ -30,6 +30,7 @@ from cstp_server.client.results import (
     Dimension,
     Dimensions,
     Evaluation,
+    EventPage,
     Guardrails,
     History,
     Posture,
@@ -109,6 +110,20 @@ def resolve_step(id: str, resolution: Resolution | str, note: str | None = None)
     """Settle a decision that waits. `resolve_decision` also sees to an answer that was lost."""
     params = given(id=id, resolution=resolution, note=note)
     return Call("cstp.resolveDecision", params, partial(decode, Resolved))
+
+
+def events_page(
+    *,
+    types: Sequence[str] | None = None,
+    subject: str | None = None,
+    since: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[EventPage]:
+    """Some events, newest first; `since` is an RFC 3339 time. `list_events` goes through all pages. Needs the role `viewer`."""
+    chosen = list(types) if types is not None else None
+    params = given(types=chosen, subject=subject, since=since, limit=limit, cursor=cursor)
+    return Call("cstp.listEvents", params, partial(decode, EventPage))
 
 
 def tripwire_stats(*, since: str | None = None, agent: str | None = None) -> Call[TripwireStats]:

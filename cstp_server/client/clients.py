@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import wraps
 from time import sleep as _sleep
 from types import TracebackType
@@ -16,7 +16,7 @@ from cstp_server.client.calls import Call
 from cstp_server.client.courses import Ask, Course
 from cstp_server.client.errors import CstpError, Unsendable
 from cstp_server.client.exchange import Attempt, Limits, Pause, Retry, Send, exchange
-from cstp_server.client.results import Awaited, Circuit, Decision
+from cstp_server.client.results import Awaited, Circuit, Decision, Event
 from cstp_server.clock import Clock, SystemClock
 
 P = ParamSpec("P")
@@ -107,6 +107,7 @@ class Client:
     circuit_history = _blocking(calls.circuit_history)
     reset_circuit = _blocking(calls.reset_circuit)
     trip_circuit = _blocking(calls.trip_circuit)
+    events_page = _blocking(calls.events_page)
     tripwire_stats = _blocking(calls.tripwire_stats)
     get_posture = _blocking(calls.get_posture)
     transition_posture = _blocking(calls.transition_posture)
@@ -167,6 +168,26 @@ class Client:
         while True:
             page = self.circuits_page(state=state, prefix=prefix, limit=page_size, cursor=cursor)
             yield from page.circuits
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def list_events(
+        self,
+        *,
+        types: Sequence[str] | None = None,
+        subject: str | None = None,
+        since: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Event]:
+        """Every event that matches, newest first, fetched page by page as they are asked for.
+
+        opened = [event.subject for event in client.list_events(types=["circuit.opened"])]
+        """
+        cursor: str | None = None
+        while True:
+            page = self.events_page(types=types, subject=subject, since=since, limit=page_size, cursor=cursor)
+            yield from page.events
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -272,6 +293,7 @@ class AsyncClient:
     circuit_history = _awaited(calls.circuit_history)
     reset_circuit = _awaited(calls.reset_circuit)
     trip_circuit = _awaited(calls.trip_circuit)
+    events_page = _awaited(calls.events_page)
     tripwire_stats = _awaited(calls.tripwire_stats)
     get_posture = _awaited(calls.get_posture)
     transition_posture = _awaited(calls.transition_posture)
@@ -336,6 +358,27 @@ class AsyncClient:
             page = await self.circuits_page(state=state, prefix=prefix, limit=page_size, cursor=cursor)
             for circuit in page.circuits:
                 yield circuit
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def list_events(
+        self,
+        *,
+        types: Sequence[str] | None = None,
+        subject: str | None = None,
+        since: str | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[Event]:
+        """Every event that matches, newest first, fetched page by page as they are asked for.
+
+        async for event in client.list_events(subject="refund-77"): ...
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.events_page(types=types, subject=subject, since=since, limit=page_size, cursor=cursor)
+            for event in page.events:
+                yield event
             cursor = page.next_cursor
             if cursor is None:
                 return

@@ -527,6 +527,30 @@ class Reloaded(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Event(Answer):
+    """Something that happened (SPEC 11): to what, through whom, and its place in the chain that proves it."""
+
+    id: str
+    at: datetime
+    type: str
+    subject: str
+    actor: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    policy_version: str | None = None
+    chain: str | None = None
+    position: int | None = None
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage(Answer):
+    """Some of the events, newest first; `next_cursor` leads to the next ones."""
+
+    events: tuple[Event, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitPage(Answer):
     """Some of the circuits; `next_cursor` leads to the next ones."""
 

@@ -80,12 +80,15 @@ def _evidence(circuit: Circuit, settings: CircuitSettings, attribution: Attribut
         "weighted_failures": breaker.held(circuit, settings, attribution.at) / MICRO,
         "failed": circuit.window.failed,
         "reviewed": circuit.window.reviewed,
+        "window_ms": settings.window_ms,
         "recent_failures": [decision_id for decision_id, _ in circuit.recent],
         "reset_at": circuit.reset_at,
+        "effect": settings.effect.value,
         "mode": settings.mode.value,
         "notify": settings.notify,
         "reason": attribution.reason,
         "decision_id": attribution.decision_id,
+        **({"trust": True} if settings.trust is not None else {}),
     }
 
 

@@ -30,6 +30,7 @@ class EventType(StrEnum):
     CIRCUIT_AMENDED = "circuit.amended"
     CIRCUIT_ARCHIVED = "circuit.archived"
     TRIPWIRE_HIT = "tripwire.hit"
+    BUDGET_REACHED = "budget.reached"
     POSTURE_UPGRADED = "posture.upgraded"
     POSTURE_DOWNGRADED = "posture.downgraded"
     POSTURE_MAINTAINED = "posture.maintained"
@@ -40,6 +41,8 @@ class EventType(StrEnum):
     TRUST_SUCCEEDED = "trust.succeeded"
     POLICY_LOADED = "policy.loaded"
     POLICY_REJECTED = "policy.rejected"
+    NOTIFICATION_SENT = "notification.sent"
+    NOTIFICATION_GIVEN_UP = "notification.given_up"
     TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an event, not a secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an event, not a secret
 

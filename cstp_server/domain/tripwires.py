@@ -67,8 +67,8 @@ EVERYWHERE = Applies()
 class Tripwire:
     """One hard limit. `message` takes the place of what the rule would say.
 
-    `asks` has a limit ask for an approval instead of refusing. `notify` says that a hit is to be told to people, `trust_impact` that
-    it counts against the agent's trust.
+    `asks` has a limit ask for an approval instead of refusing. `notify` says that a hit is to be told to people, `notify_use` that they are
+    told when most of a budget is used, `trust_impact` that a hit counts against the agent's trust.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Tripwire:
     suggestion: str | None = None
     asks: bool = False
     notify: bool = False
+    notify_use: bool = True
     trust_impact: bool = True
     meter: str = field(init=False, default="")
     """The name of its tally, where its rule is a quota."""

@@ -15,6 +15,7 @@ from cstp_server.policy.cel import is_constant
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.constraint_checking import constraint_warnings
 from cstp_server.policy.loading import read_policy
+from cstp_server.policy.notification_compiling import Variables, unset_variables
 from cstp_server.policy.posture_checking import about_lowering, posture_warnings
 from cstp_server.policy.problems import BadPolicy, PolicyProblem
 from cstp_server.policy.tripwire_checking import tripwire_warnings
@@ -34,13 +35,20 @@ class PolicyReport:
     warnings: tuple[PolicyProblem, ...] = ()
 
 
-def check_policy(path: Path) -> PolicyReport:
-    """Read the policy at `path` and look at it closely. Never raises for what is in the files."""
+def check_policy(path: Path, variables: Variables | None = None) -> PolicyReport:
+    """Read the policy at `path` and look at it closely. Never raises for what is in the files.
+
+    With `variables`, the values of those of the environment, it warns of those that channels need and that are not set here.
+    """
     try:
         policy, root = read_policy(path)
     except BadPolicy as bad:
         return PolicyReport(None, bad.problems)
-    return PolicyReport(policy, warnings=warnings_of(policy, root))
+    unset = unset_variables(policy.alerts, variables) if variables is not None else ()
+    missing = [
+        PolicyProblem(*root.place_of(place), f"{message} here: the service refuses the policy where it is not") for place, message in unset
+    ]
+    return PolicyReport(policy, warnings=(*warnings_of(policy, root), *missing))
 
 
 def warnings_of(policy: Policy, root: Node) -> tuple[PolicyProblem, ...]:

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from cstp_server.dimensions.installed import known_dimensions
 from cstp_server.dimensions.reading import composed
+from cstp_server.domain.alerts import AlertPolicy
+from cstp_server.domain.budgets import is_budget
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.constraints import Bound, Dimension, Interaction
 from cstp_server.domain.expressions import Predicate
@@ -107,10 +109,24 @@ class TripwireSet:
 
     of_everyone: tuple[Tripwire, ...] = ()
     of_agents: Mapping[str, tuple[Tripwire, ...]] = field(default_factory=dict)
+    _budgets: Mapping[str, Tripwire] = field(init=False, compare=False, default_factory=dict)
+    _budgets_of_agents: Mapping[str, Mapping[str, Tripwire]] = field(init=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_budgets", _budgets_among(self.of_everyone))
+        object.__setattr__(self, "_budgets_of_agents", {agent_id: _budgets_among(own) for agent_id, own in self.of_agents.items()})
 
     def of(self, agent_id: str) -> tuple[Tripwire, ...]:
         """The tripwires that an agent may run into."""
         return self.of_agents.get(agent_id, self.of_everyone)
+
+    def budgets_of(self, agent_id: str) -> Mapping[str, Tripwire]:
+        """The budgets that an agent draws on and people are told of, by their meters."""
+        return self._budgets_of_agents.get(agent_id, self._budgets)
+
+
+def _budgets_among(tripwires: tuple[Tripwire, ...]) -> Mapping[str, Tripwire]:
+    return {tripwire.meter: tripwire for tripwire in tripwires if is_budget(tripwire)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +266,8 @@ class Policy:
     self_reported: SelfReported = SelfReported.COUNT
     time_zone: tzinfo = _UTC
     retention_days: int | None = None
+    event_retention_days: int | None = None
+    alerts: AlertPolicy = field(default_factory=AlertPolicy)
     active_guardrails: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

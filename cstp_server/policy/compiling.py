@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.decisions import Severity
 from cstp_server.domain.expressions import Predicate
@@ -20,6 +21,7 @@ from cstp_server.policy.constraint_compiling import compile_constraints, constra
 from cstp_server.policy.flat import FlatForm, condition_of, path_of, requirement_of, scope_condition
 from cstp_server.policy.guardrail_models import GuardrailModel
 from cstp_server.policy.models import ClassificationModel, PolicyModel
+from cstp_server.policy.notification_compiling import alerts_document, compile_alerts
 from cstp_server.policy.posture_compiling import compile_postures, compile_waits, postures_document
 from cstp_server.policy.posture_models import NO_POSTURE
 from cstp_server.policy.screening import rule_groups, screen_of, sources_of
@@ -45,8 +47,9 @@ def compile_policy(model: PolicyModel) -> Policy:
     tripwires = compile_tripwires(model.tripwires, model.agents)
     postures = compile_postures(model.postures, model.agents)
     constraints = compile_constraints(model.constraints, model.agents)
+    alerts = compile_alerts(model.notifications)
     return Policy(
-        version=_version(model, circuits, guardrails, classification, tripwires, postures, constraints),
+        version=_version(model, circuits, guardrails, classification, tripwires, postures, constraints, alerts),
         circuits=CircuitPolicies(
             exact={scope: settings for scope, settings in circuits.items() if not parse_scope(scope).is_template},
             templates={scope: settings for scope, settings in circuits.items() if parse_scope(scope).is_template},
@@ -66,6 +69,8 @@ def compile_policy(model: PolicyModel) -> Policy:
         self_reported=model.reviews.self_reported,
         time_zone=ZoneInfo(model.time_zone),
         retention_days=model.retention.decisions_days,
+        event_retention_days=model.retention.events_days,
+        alerts=alerts,
     )
 
 
@@ -177,6 +182,7 @@ def _version(
     tripwires: TripwireSet,
     postures: PosturePolicy,
     constraints: ConstraintPolicy,
+    alerts: AlertPolicy,
 ) -> str:
     """The hash of what the policy means: defaults are filled in, and neither comments nor the order of keys or circuits matter."""
     canonical = {
@@ -192,9 +198,11 @@ def _version(
         "postures": postures_document(postures),
         "constraints": constraints_document(constraints),
         "trust": trust_document(compile_trust(model.trust)),
+        "notifications": alerts_document(alerts),
         "self_reported": model.reviews.self_reported,
         "time_zone": model.time_zone,
         "retention_days": model.retention.decisions_days,
+        "event_retention_days": model.retention.events_days,
     }
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""What must not be given twice: scopes of circuits, ids of circuits, rules, tripwires and guards of transitions, and earned postures."""
+"""What must not be given twice: scopes of circuits, ids of circuits, rules, tripwires and guards, earned postures, names of channels."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,7 +18,7 @@ def duplicates_in(root: Node) -> list[PolicyProblem]:
     ids: dict[str, Place] = {}
     _look_at_circuits(root, ids, problems)
     rules = (named for item in _items(root, "guardrails") if (named := _text(item, "id")) is not None)
-    for names in (*rules, *_postures(root, "guards", "name")):
+    for names in (*rules, *_listed(root, ("postures", "guards"), "name")):
         _note(ids, *names, f"the id `{names[0]}`", problems)
     problems += [
         PolicyProblem(*place, f"the id `{name}` is that of a built-in tripwire: use another")
@@ -29,8 +29,11 @@ def duplicates_in(root: Node) -> list[PolicyProblem]:
         _note(ids, *names, f"the id `{names[0]}`", problems)
     _look_at_agents(root, ids, problems)
     earned: dict[str, Place] = {}
-    for names in _postures(root, "earned", "to"):
+    for names in _listed(root, ("postures", "earned"), "to"):
         _note(earned, *names, f"the earned posture `{names[0]}`", problems)
+    channels: dict[str, Place] = {}
+    for names in _listed(root, ("notifications", "channels"), "name"):
+        _note(channels, *names, f"the channel `{names[0]}`", problems)
     return problems
 
 
@@ -59,9 +62,9 @@ def _look_at_agents(root: Node, ids: Mapping[str, Place], problems: list[PolicyP
             _note(own, *names, f"the id `{names[0]}`", problems)
 
 
-def _postures(root: Node, section: str, name: str) -> Iterator[tuple[str, Place]]:
-    """A text of each item of a list under `postures`."""
-    listed = root.at(("postures", section))
+def _listed(root: Node, path: tuple[str, str], name: str) -> Iterator[tuple[str, Place]]:
+    """A text of each item of the list at a place."""
+    listed = root.at(path)
     for item in listed.value if listed is not None and isinstance(listed.value, list) else ():
         found = _text(item.value, name) if isinstance(item.value, dict) else None
         if found is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from cstp_server.domain.circuit_settings import MICRO
 from cstp_server.domain.facts import fold_name
@@ -55,6 +55,18 @@ def shown(value: object) -> str:
         return f"`{str(value).lower()}`"
     text = str(value)
     return f"`{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}`"
+
+
+def one_of(known: tuple[str, ...]) -> BeforeValidator:
+    """Refuses what is none of these names, and says which is nearest."""
+
+    def check(value: object) -> object:
+        if value in known:
+            return value
+        hint = nearest(value, known) if isinstance(value, str) else ""
+        raise ValueError(f"must be one of {', '.join(f'`{name}`' for name in known)}, not {shown(value)}{hint}")
+
+    return BeforeValidator(check)
 
 
 def _expression(source: str) -> str:

@@ -11,6 +11,7 @@ from cstp_server.policy.compiled import SelfReported
 from cstp_server.policy.constraint_models import ConstraintsModel
 from cstp_server.policy.fields import Distinct, Expression, FieldErrors, FoldedName, Path, Section, TimeZone
 from cstp_server.policy.guardrail_models import GuardrailModel
+from cstp_server.policy.notification_models import NotificationsModel
 from cstp_server.policy.posture_models import PosturesModel
 from cstp_server.policy.tightening import loosened
 from cstp_server.policy.tripwire_models import TripwiresModel
@@ -45,6 +46,9 @@ class RetentionModel(Section):
     """How long things are kept."""
 
     decisions_days: int | None = Field(None, ge=1, le=36_500, description="days after which decisions are pruned; default never")
+    events_days: int | None = Field(
+        None, ge=1, le=36_500, description="days after which events are pruned, so that the rest can still be proven; default never"
+    )
 
 
 class PolicyModel(Section):
@@ -70,6 +74,9 @@ class PolicyModel(Section):
         default_factory=lambda: ConstraintsModel.model_validate({}),
         description="what agents may spend, when, how often, on what, and with whom",
     )
+    notifications: NotificationsModel = Field(
+        default_factory=lambda: NotificationsModel.model_validate({}), description="who is told of what happens, and how"
+    )
     reviews: ReviewsModel = Field(default_factory=lambda: ReviewsModel.model_validate({}), description="how reviews are taken")
     retention: RetentionModel = Field(default_factory=lambda: RetentionModel.model_validate({}), description="how long things are kept")
 
@@ -82,5 +89,3 @@ class PolicyModel(Section):
 
 
 SECTIONS = tuple(PolicyModel.model_fields)
-LATER_SECTIONS = frozenset({"notifications"})
-"""Sections of the policy's format that this version does not know, and refuses: a limit that is not enforced is worse than an error."""

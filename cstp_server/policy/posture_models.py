@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from cstp_server.policy.cel import compile_predicate
 from cstp_server.policy.cel_languages import TRANSITIONS
-from cstp_server.policy.fields import Distinct, Id, Milliseconds, Section, Text, nearest, shown
+from cstp_server.policy.fields import Distinct, Id, Milliseconds, Section, Text, one_of
 
 NO_POSTURE: Literal["none"] = "none"
 PostureLabel: TypeAlias = Literal["full_autonomy", "assisted", "supervised", "human_decides", "blocked"]
@@ -15,25 +15,15 @@ EarnedLabel: TypeAlias = Literal["full_autonomy", "assisted", "supervised", "hum
 GuardedTransition: TypeAlias = Literal["upgrade", "downgrade", "maintain"]
 
 
-def _one_of(known: tuple[str, ...]) -> BeforeValidator:
-    def check(value: object) -> object:
-        if value in known:
-            return value
-        hint = nearest(value, known) if isinstance(value, str) else ""
-        raise ValueError(f"must be one of {', '.join(f'`{name}`' for name in known)}, not {shown(value)}{hint}")
-
-    return BeforeValidator(check)
-
-
 def _transition_expression(source: str) -> str:
     compile_predicate(source, TRANSITIONS)
     return source
 
 
-PostureName = Annotated[PostureLabel, _one_of(get_args(PostureLabel))]
-LoweredName = Annotated[LoweredLabel, _one_of(get_args(LoweredLabel))]
-EarnedName = Annotated[EarnedLabel, _one_of(get_args(EarnedLabel))]
-TransitionName = Annotated[GuardedTransition, _one_of(get_args(GuardedTransition))]
+PostureName = Annotated[PostureLabel, one_of(get_args(PostureLabel))]
+LoweredName = Annotated[LoweredLabel, one_of(get_args(LoweredLabel))]
+EarnedName = Annotated[EarnedLabel, one_of(get_args(EarnedLabel))]
+TransitionName = Annotated[GuardedTransition, one_of(get_args(GuardedTransition))]
 TransitionExpression = Annotated[str, AfterValidator(_transition_expression)]
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cstp_server.dimensions.data_access import INTERNAL
-from cstp_server.dimensions.globs import MOST_CROSSINGS
+from cstp_server.dimensions.globs import MOST_CROSSINGS, MOST_NAMES
 from cstp_server.policy.agent_models import AgentModel, QualityModel
 from cstp_server.policy.built_in import BUILT_IN
 from cstp_server.policy.circuit_models import CircuitModel, OnOpen, SeverityWeights
@@ -18,7 +18,8 @@ from cstp_server.policy.constraint_models import ConstraintsModel
 from cstp_server.policy.credentials import CREDENTIALS, PRIVATE_KEY
 from cstp_server.policy.fields import FlatValue
 from cstp_server.policy.guardrail_models import GuardrailModel
-from cstp_server.policy.models import LATER_SECTIONS, ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
+from cstp_server.policy.models import ClassificationModel, PolicyModel, RetentionModel, ReviewsModel
+from cstp_server.policy.notification_models import ChannelModel, NotificationsModel
 from cstp_server.policy.posture_models import EarnedModel, GuardModel, PosturesModel
 from cstp_server.policy.short_form import FORMS
 from cstp_server.policy.tripwire_models import AppliesModel, LimitModel, PatternModel, QuotaModel, TripwireModel, TripwiresModel
@@ -146,8 +147,8 @@ is admitted by `resources`, `data_access` and `communication`. A dimension of an
 admits nothing before an admin has approved its version.
 
 In a glob, `*` stands for any part of a name, `?` for one character, `[a-z]` for one of these, and `**` between slashes for any number of
-folders; a pattern has at most CROSSINGS of them. A resource with a backslash, NUL, or a `.` or `..` between slashes is not admitted,
-encoded or not.
+folders; a pattern has at most CROSSINGS of them and at most NAMES names, a list at most 65 536 characters, and a resource at most 256
+slashes. A resource with a backslash, NUL, or a `.` or `..` between slashes is not admitted, encoded or not.
 
 A target is a URL, a host, with or without a port, or an e-mail address. Of it the host is compared, and as a whole: in lower case, as IDNA
 encodes it, addresses in their usual form (`0x7f.1` is `127.0.0.1`, `::ffff:10.0.0.1` is `10.0.0.1`). What programs read differently, such
@@ -173,6 +174,27 @@ then less and less until its end. When what counts reaches the threshold, trust 
 successes restore it, a damage takes two of them back, and damage of more than `half_open_tolerance` reduces trust again. Domains do not
 influence each other. Reviews of decisions for a user count like what is told: a failure is a damage of its `damageType`, times 0.5 (`low`),
 1 (`medium`), 2 (`high`) or 5 (`critical`).
+"""
+_NOTIFICATIONS = """
+A channel is told of what happens from then on, once the policy is in force. The variables that it names must be set where the service
+runs, or the policy is refused. The policy's version covers their names, and never what they hold.
+
+| event | severity | when |
+| --- | --- | --- |
+| `circuit.opened` | `warning` | a circuit opened, or opened again; `info` in shadow mode, here and below |
+| `circuit.forced` | `critical` | somebody forced a circuit open |
+| `circuit.half_opened`, `circuit.closed` | `info` | a circuit lets probes through, or all decisions |
+| `circuit.amended` | `warning` or `info` | an amended outcome opened a circuit, or closed it |
+| `tripwire.hit` | `critical`, or `warning` for a standard one | an agent ran into a tripwire that has `notify` |
+| `decision.pending` | `warning`; `info` for a cancel window | a decision waits for an approval, a confirmation or a cancel window |
+| `posture.downgraded` | `warning`; `critical` in an emergency | an agent was lowered, or blocked |
+| `enforcement.bypassed` | `critical` | an agent went on though it had not been allowed to |
+| `budget.reached` | `info`, `warning`, `critical` | 80, 95 or 100 per cent of a budget are used or reserved |
+| `policy.rejected` | `warning` | a new policy was refused |
+
+A circuit with `notify: false` tells nobody, nor does a tripwire with it, neither of hits nor of its budget. Of one subject (a circuit, a
+tripwire, an agent, a budget) a channel is told at most once a minute; the next message says how much was held back. What is sent, and
+what a receiver should do with it, stands in [the operator's guide](operating.md#alerts).
 """
 EXAMPLES: dict[str, str] = {
     "time_zone": "time_zone: Europe/Berlin\n",
@@ -263,8 +285,22 @@ trust:
   severity_weights: {repetitive_error: 2.5}
   high_impact_actions: [file_write, file_delete, git_commit, git_push, external_api_call, code_execution, database_write, send_mail]
 """,
+    "notifications": """\
+notifications:
+  channels:
+    - name: ops
+      type: webhook
+      url: https://ops.example.org/hooks/cstp
+      secret_env: OPS_WEBHOOK_SECRET
+      events: ["circuit.*", "tripwire.*", policy.rejected]
+      min_severity: warning
+    - name: chat
+      type: apprise
+      url_env: CHAT_URL
+      events: [decision.pending, posture.downgraded, enforcement.bypassed, budget.reached]
+""",
     "reviews": "reviews: {self_reported: failures_only}\n",
-    "retention": "retention: {decisions_days: 365}\n",
+    "retention": "retention: {decisions_days: 365, events_days: 1100}\n",
 }
 """An example of every section; each is a policy by itself."""
 _TABLES: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
@@ -284,6 +320,7 @@ _TABLES: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "postures": (("", PosturesModel), ("`guards`", GuardModel), ("`earned`", EarnedModel)),
     "constraints": (("", ConstraintsModel),),
     "trust": (("", TrustModel), ("A domain", TrustDomainModel)),
+    "notifications": (("", NotificationsModel), ("A channel", ChannelModel)),
     "reviews": (("", ReviewsModel),),
     "retention": (("", RetentionModel),),
 }
@@ -292,7 +329,7 @@ _NAMES: dict[type, str] = {int: "whole number", float: "number", str: "text", bo
 
 def reference() -> str:
     """The whole reference; generated from the models, so that it says what the loader does."""
-    parts = [_INTRODUCTION, *(_section(name, field) for name, field in PolicyModel.model_fields.items()), _CONDITIONS, _later()]
+    parts = [_INTRODUCTION, *(_section(name, field) for name, field in PolicyModel.model_fields.items()), _CONDITIONS]
     return "\n".join(parts)
 
 
@@ -323,7 +360,11 @@ def _tripwires() -> str:
 
 
 def _constraints() -> str:
-    return _CONSTRAINTS.replace("INTERNAL", _listed(sorted(INTERNAL))).replace("CROSSINGS", str(MOST_CROSSINGS))
+    return (
+        _CONSTRAINTS.replace("INTERNAL", _listed(sorted(INTERNAL)))
+        .replace("CROSSINGS", str(MOST_CROSSINGS))
+        .replace("NAMES", str(MOST_NAMES))
+    )
 
 
 def _credentials() -> str:
@@ -340,14 +381,8 @@ _MORE: Mapping[str, Callable[[], str]] = {
     "postures": lambda: _POSTURES,
     "constraints": _constraints,
     "trust": lambda: _TRUST,
+    "notifications": lambda: _NOTIFICATIONS,
 }
-
-
-def _later() -> str:
-    return (
-        f"## Not in this version\n\nThe section {_listed(sorted(LATER_SECTIONS))} is refused: what is not enforced must not look as if it "
-        "were.\n"
-    )
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:

@@ -64,6 +64,7 @@ def compile_rule(model: TripwireModel) -> Tripwire:
         message=model.message,
         suggestion=model.suggestion,
         notify=_notifies(model, severity),
+        notify_use=model.notify is not False,
         trust_impact=model.trust_impact,
     )
 

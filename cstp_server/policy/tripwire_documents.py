@@ -33,6 +33,7 @@ def _document(tripwire: Tripwire) -> dict[str, Any]:
         "suggestion": tripwire.suggestion,
         "asks": tripwire.asks,
         "notify": tripwire.notify,
+        "notify_use": tripwire.notify_use,
         "trust_impact": tripwire.trust_impact,
     }
 

@@ -154,7 +154,11 @@ class TripwireModel(Section):
     when: Expression | None = Field(None, description="a condition in CEL that must not hold; one that cannot be evaluated trips")
     message: Text | None = Field(None, description="what the caller is told; default `Tripwire triggered: …`")
     suggestion: Text | None = Field(None, description="what the caller could do about it")
-    notify: bool | None = Field(None, description="whether people are told of a hit; default for `critical` and `severe`")
+    notify: bool | None = Field(
+        None,
+        description="whether people are told of a hit, by default for `critical` and `severe`, and of a budget that is nearly used up, "
+        "by default always",
+    )
     trust_impact: bool = Field(default=True, description="whether a hit counts against the agent's trust")
     mode: Annotated[Mode, Field(strict=False)] = Field(Mode.ENFORCE, description="`enforce`, `shadow` (reported, without effect) or `off`")
 

@@ -1,14 +1,15 @@
 """The policy in force in this process, read anew on demand, and the watch over its files (SPEC 12)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from watchfiles import awatch
 
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.compiling import compile_policy
-from cstp_server.policy.loading import load_policy
+from cstp_server.policy.fields import Path as Steps
+from cstp_server.policy.loading import read_policy
 from cstp_server.policy.models import PolicyModel
 from cstp_server.policy.problems import BadPolicy, PolicyProblem
 from cstp_server.policy.sources import policy_files
@@ -17,6 +18,7 @@ _DEBOUNCE_MS = 400
 _STEP_MS = 50
 _LOOK_EVERY_MS = 5_000
 
+Examine = Callable[[Policy], Iterable[tuple[Steps, str]]]
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
@@ -25,11 +27,14 @@ class PolicyFile:
 
     With `optional`, nothing at `path` when it is first read means the built-in empty policy; later on it is a problem, because a policy
     that vanishes must not open the doors.
+
+    `examine` says what is wrong with a policy here, on this machine, that is not wrong with it everywhere, and where in it.
     """
 
-    def __init__(self, path: Path, *, optional: bool = False) -> None:
+    def __init__(self, path: Path, *, optional: bool = False, examine: Examine = lambda _policy: ()) -> None:
         self.path = path
-        self._current = compile_policy(PolicyModel.model_validate({})) if optional and not path.exists() else load_policy(path)
+        self._examine = examine
+        self._current = compile_policy(PolicyModel.model_validate({})) if optional and not path.exists() else self._load()
 
     @property
     def current(self) -> Policy:
@@ -39,12 +44,19 @@ class PolicyFile:
     def reload(self) -> tuple[PolicyProblem, ...]:
         """Read the policy anew. With problems the old one stays in force; unchanged content leaves the very object in place."""
         try:
-            policy = load_policy(self.path)
+            policy = self._load()
         except BadPolicy as bad:
             return bad.problems
         if policy.version != self._current.version:
             self._current = policy
         return ()
+
+    def _load(self) -> Policy:
+        policy, root = read_policy(self.path)
+        problems = tuple(PolicyProblem(*root.place_of(place), message) for place, message in self._examine(policy))
+        if problems:
+            raise BadPolicy(problems)
+        return policy
 
 
 async def watch(path: Path, on_change: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None) -> None:

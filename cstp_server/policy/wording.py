@@ -14,7 +14,7 @@ from cstp_server.policy.guardrail_models import (
     REQUIRES_PREFIX,
     GuardrailModel,
 )
-from cstp_server.policy.models import LATER_SECTIONS, PolicyModel
+from cstp_server.policy.models import PolicyModel
 from cstp_server.policy.problems import PolicyProblem
 from cstp_server.policy.yaml_nodes import Node
 
@@ -72,8 +72,6 @@ def _field_path(path: Path, name: str | Path) -> Path:
 
 def _unknown_key(path: Path, root: Node) -> str:
     name, parent = str(path[-1]), path[:-1]
-    if not parent and name in LATER_SECTIONS:
-        return f"this version does not know the section `{name}`, and would not enforce what it says: remove it"
     where = f" in `{path_text(root.as_written(parent))}`" if parent else ""
     what = "key" if parent else "section"
     hint = nearest(name, _known_keys(parent))

@@ -24,13 +24,13 @@ def place_of(cursor: str) -> str:
     return place
 
 
-def decision_cursor(at: int, id: str) -> str:
-    """The cursor after a decision."""
+def timed_cursor(at: int, id: str) -> str:
+    """The cursor after something that has a time and an id: a decision, an event."""
     return cursor_of(f"{at}:{id}")
 
 
-def decision_place(cursor: str) -> tuple[int, str]:
-    """The time and id of the decision that a cursor comes after."""
+def timed_place(cursor: str) -> tuple[int, str]:
+    """The time and id of what a cursor comes after."""
     at, colon, id = place_of(cursor).partition(":")
     if not (colon and id and at.isascii() and at.isdigit() and len(at) <= 15):
         raise BadParams("cursor", _BAD)

@@ -10,7 +10,7 @@ from cstp_server.domain.facts import fold_name
 from cstp_server.domain.refusals import Refusal
 from cstp_server.rpc.checking import CheckResult
 from cstp_server.rpc.context import Context
-from cstp_server.rpc.cursors import decision_cursor, decision_place
+from cstp_server.rpc.cursors import timed_cursor, timed_place
 from cstp_server.rpc.pending import PendingResult
 from cstp_server.rpc.wire import DecisionId, JsonObject, Limit, Name, OutcomeName, Params, Result, Time, TimeParam, omitted, taken_id
 from cstp_server.services import decisions
@@ -189,12 +189,12 @@ async def list_decisions(context: Context, params: ListDecisionsParams) -> ListD
         category=fold_name(params.category) if params.category is not None else None,
         outcome=Outcome(params.outcome) if params.outcome is not None else None,
         since=params.since,
-        before=decision_place(params.cursor) if params.cursor is not None else None,
+        before=timed_place(params.cursor) if params.cursor is not None else None,
         limit=limit + 1,
     )
     found = await decisions.list_decisions(context.services.reader, context.caller, query)
     page = found[:limit]
-    more = decision_cursor(page[-1].at, page[-1].id) if len(found) > limit else None
+    more = timed_cursor(page[-1].at, page[-1].id) if len(found) > limit else None
     return ListDecisionsResult(decisions=[DecisionResult.of(decision) for decision in page], count=len(page), next_cursor=more)
 
 

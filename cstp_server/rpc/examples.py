@@ -178,6 +178,27 @@ LIST_DECISIONS = Example(
     {"status": "reviewed", "category": "tooling", "since": "2026-02-11T00:00:00Z", "limit": 1},
     {"decisions": [_ON_RECORD], "count": 1, "nextCursor": "MTc3MDgxNTI4MDEyNTpkZWNfMDFLSDVXOUdaMFY2RThNMU4zUTVSN1Q5WEI"},
 )
+LIST_EVENTS = Example(
+    {"types": ["circuit.*"], "subject": "category:tooling", "since": "2026-02-11T00:00:00Z", "limit": 1},
+    {
+        "events": [
+            {
+                "id": "evt_01KH5WBC2DFGHJKMNPQRSTVWXY.0003",
+                "at": "2026-02-11T13:08:00.125Z",
+                "type": "circuit.opened",
+                "subject": "category:tooling",
+                "actor": "pipeline",
+                "policyVersion": "sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+                "data": {"previous_state": "closed", "state": "open", "cause": "failures", "reason": None},
+                "chain": "chn_01KH5V0R4ZABCDEFGHJKMNPQRS",
+                "position": 4711,
+                "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            }
+        ],
+        "count": 1,
+        "nextCursor": "ZXZ0XzAxS0g1V0JDMkRGR0hKS01OUFFSU1RWV1hZLjAwMDM",
+    },
+)
 RECORD = Example(
     {
         "decision": "keep the sessions in the database",

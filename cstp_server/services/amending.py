@@ -65,8 +65,14 @@ def amend(amendment: Amendment, policy: Policy, view: View) -> Decided[ReviewAns
         usage=ledger.changes,
         circuits=tuple(changes),
         postures=holding.held.postures,
-        events=(*events, *holding.held.events),
+        events=(*events, *holding.held.events, *_reached(amendment, ledger, policy)),
     )
+
+
+def _reached(amendment: Amendment, ledger: Ledger, policy: Policy) -> tuple[Event, ...]:
+    """Thresholds of budgets that the actual cost has reached after all."""
+    agent_id = amendment.decision.facts.agent_id
+    return ledger.reached(policy.tripwires.budgets_of(agent_id), agent_id, amendment.attribution)
 
 
 def _folded_again(log: CircuitLog, seq: int, review: Review) -> tuple[Entry, Circuit]:

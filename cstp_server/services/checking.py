@@ -68,7 +68,8 @@ class Check:
         looked = look(case, view, now, observes=True)
         assessment = assess(case, looked.situation(), now)
         verdict, held = assessment.verdict, assessment.held
-        taken = self._take(case, looked, verdict, view, now)
+        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
+        taken = self._take(case, looked, verdict, view, attribution)
         answer = Answer(
             decision_id=self.decision_id,
             verdict=verdict,
@@ -82,7 +83,6 @@ class Check:
         )
         if self.request.dry_run:
             return Decided(answer)
-        attribution = Attribution(self.tenant, self.caller.principal, now, policy.version, decision_id=self.decision_id)
         left = UNTRIPPED if verdict is CLEAN else tripped(verdict, self.decision_id, looked.agent, attribution)
         return Decided(
             answer,
@@ -112,7 +112,7 @@ class Check:
             f"decision `{self.decision_id}` is already on record with other content: use another `decisionId`", self.decision_id
         )
 
-    def _take(self, case: Case, looked: Looked, verdict: Verdict, view: View, now: int) -> "Taken":
+    def _take(self, case: Case, looked: Looked, verdict: Verdict, view: View, attribution: Attribution) -> "Taken":
         """Probes where the decision may go on; quotas also where it waits, so that what it may still do is not given to others.
 
         A refusal takes nothing, even one that asks for an approval (SPEC 3).
@@ -120,12 +120,14 @@ class Check:
         waits = verdict.lift is not None and verdict.intervention < Intervention.BLOCK
         if self.request.dry_run or not (verdict.allowed or waits):
             return _NOTHING_TAKEN
+        now = attribution.at
         leases = lease(case, looked, self.decision_id, now) if verdict.allowed else NO_LEASES
         if not (claimed := case.claimed):
             return Taken(leases) if leases is not NO_LEASES else _NOTHING_TAKEN
         ledger = Ledger(view, now, case.policy.time_zone)
         claims = ledger.take(claimed)
-        return Taken(leases, claims, ledger.changes)
+        reached = ledger.reached(case.policy.tripwires.budgets_of(case.facts.agent_id), case.facts.agent_id, attribution)
+        return Taken(leases, claims, ledger.changes, reached)
 
     def _would_allow(self, case: Case, policy: Policy, looked: Looked, remedy: Remedy, now: int) -> bool:
         """Whether the changed call would be allowed, as far as the state at hand can tell."""
@@ -171,15 +173,17 @@ class Check:
             data |= _details(case.recorded)
         checked = self._event(EventType.DECISION_CHECKED, answer, attribution, data)
         if answer.verdict is CLEAN and not looked.steps and not answer.probes:
-            return (checked,)
-        waiting = () if answer.pending is None else (self._waiting(answer, answer.pending, attribution),)
-        return (checked, *waiting, *left.events, *looked.events(attribution), *taken.leases.events(attribution))
+            return (checked, *taken.reached)
+        waiting = () if answer.pending is None else (self._waiting(case, answer, answer.pending, attribution),)
+        return (checked, *waiting, *left.events, *looked.events(attribution), *taken.leases.events(attribution), *taken.reached)
 
     def _checked(self, verdict: Verdict) -> dict[str, Any]:
         return {"intervention": verdict.intervention.label, "agent": self.declared.agent_id, "findings": _guards_of(verdict)}
 
-    def _waiting(self, answer: Answer, pending: Pending, attribution: Attribution) -> Event:
-        data = {"kind": pending.kind, "until": pending.until, **self._checked(answer.verdict)}
+    def _waiting(self, case: Case, answer: Answer, pending: Pending, attribution: Attribution) -> Event:
+        """What whoever is to answer has to know."""
+        why = [finding.message for finding in answer.verdict.violations]
+        data = {"kind": pending.kind, "until": pending.until, "reasons": why, **self._checked(answer.verdict), **_details(case.recorded)}
         return self._event(EventType.DECISION_PENDING, answer, attribution, data)
 
     def _event(self, event_type: EventType, answer: Answer, attribution: Attribution, data: Mapping[str, Any]) -> Event:
@@ -193,6 +197,8 @@ class Taken:
     leases: Leases = NO_LEASES
     claims: tuple[Claim, ...] = ()
     usage: tuple[UsageChange, ...] = ()
+    reached: tuple[Event, ...] = ()
+    """Thresholds of budgets."""
 
 
 _NOTHING_TAKEN = Taken()

@@ -246,7 +246,14 @@ class Propose:
         if view.decision(self.id) is not None or posture_in(view, policy, self.current.agent_id) != self.current:
             return Decided(answer=False)
         decision = self._decision(policy, now)
-        data = {"kind": Lift.APPROVAL.label, "agent": self.current.agent_id, "until": _until(decision), "reason": self.reason}
+        data = {
+            "kind": Lift.APPROVAL.label,
+            "agent": self.current.agent_id,
+            "until": _until(decision),
+            "reason": self.reason,
+            "description": decision.facts.description,
+            "reasons": [self.reason],
+        }
         event = Event(EventType.DECISION_PENDING, self.tenant, self.id, EARNED_BY, now, policy.version, data)
         return Decided(answer=True, new_decision=decision, events=(event,))
 

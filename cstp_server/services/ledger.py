@@ -1,9 +1,14 @@
 """Taking of quotas and budgets, settling, and giving back, within one use case."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import tzinfo
 from typing import Protocol
 
+from cstp_server.domain.budgets import Use, reached_event, threshold
+from cstp_server.domain.circuit_events import Attribution
+from cstp_server.domain.events import Event
+from cstp_server.domain.tripwire_rules import Quota
+from cstp_server.domain.tripwires import Tripwire
 from cstp_server.domain.usage import Claim, Tally, Usage, adjusted, is_counted
 from cstp_server.services.ports import UsageChange, View
 
@@ -65,6 +70,23 @@ class Ledger:
             )
             for subject, usage in self._usage.items()
         )
+
+    def reached(self, budgets: Mapping[str, Tripwire], agent_id: str, attribution: Attribution) -> tuple[Event, ...]:
+        """The events of thresholds of these budgets, by their meters, that an agent's action has reached."""
+        if not budgets or not self._usage:
+            return ()
+        return tuple(self._reached(budgets, agent_id, attribution))
+
+    def _reached(self, budgets: Mapping[str, Tripwire], agent_id: str, attribution: Attribution) -> Iterator[Event]:
+        for subject, usage in self._usage.items():
+            known = self._view.usage(subject).tallies
+            for meter, budget in budgets.items():
+                after, before = usage.tallies.get(meter), known.get(meter)
+                if after is None or after is before or not isinstance(budget.rule, Quota):
+                    continue
+                percent = threshold(budget.rule, before, after)
+                if percent is not None:
+                    yield reached_event(budget, budget.rule, Use(subject, after, agent_id), percent, attribution)
 
     def of(self, subject: str) -> Usage:
         """What the subject has used, with everything that this ledger has changed."""

@@ -8,7 +8,7 @@ answers when they are durable.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.callers import Caller
@@ -130,6 +130,24 @@ class UsageChange:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxChange:
+    """What became of alerts of one subject on one channel `at` some time; `sent`, `failed` and `dead` are the ids of their events.
+
+    Those that were `sent` are gone, those that `failed` are tried again, those that are `dead` no more unless somebody asks for it. The
+    subject is told of again from `not_before` on (ms since the epoch). `error` says why they did not arrive.
+    """
+
+    channel: str
+    subject: str
+    at: int
+    not_before: int
+    sent: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decided(Generic[T]):
     """What a use case decided: the answer, the rows as they are from now on, and what to remember of it."""
 
@@ -143,6 +161,7 @@ class Decided(Generic[T]):
     habits: tuple[AgentHabits, ...] = ()
     dimension_reviews: tuple[DimensionReview, ...] = ()
     events: tuple[Event, ...] = ()
+    outbox: tuple[OutboxChange, ...] = ()
     bumps: tuple[str, ...] = ()
     """Versions that every process watches and that are to be counted up: `tokens`, `policy`."""
 
@@ -213,6 +232,36 @@ class HitCount:
     last_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events to list, newest first; without `types`, of all.
+
+    `since` in ms since the epoch; `before` is the place (time, id) to go on from.
+    """
+
+    types: tuple[str, ...] = ()
+    subject: str | None = None
+    since: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """An event on record, with its place in the chain that proves it."""
+
+    id: str
+    at: int
+    type: str
+    subject: str
+    actor: str
+    policy_version: str
+    data: Mapping[str, Any]
+    chain: str | None
+    position: int | None
+    hash: bytes | None
+
+
 class Reader(Protocol):
     """Reads that change nothing and wait for no writer."""
 
@@ -260,6 +309,10 @@ class Reader(Protocol):
         self, tenant: str, agent_ids: Sequence[str], *, since: int, due_before: int, self_reported: SelfReported
     ) -> Mapping[str, Record]:
         """As `record`, of many agents at once."""
+        ...
+
+    async def event_entries(self, tenant: str, query: EventQuery) -> Sequence[EventEntry]:
+        """Events that match, newest first, at most `query.limit`."""
         ...
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:

@@ -1,6 +1,7 @@
 """A decision that was taken without asking: stored, with what the guards would have said (SPEC 4)."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cstp_server.clock import new_id
 from cstp_server.domain.callers import Caller
@@ -90,7 +91,10 @@ class RecordDecision:
         )
 
     def _events(self, decision: Decision, verdict: Verdict) -> tuple[Event, ...]:
-        data = {"intervention": verdict.intervention.label, "agent": decision.facts.agent_id}
+        data: dict[str, Any] = {"intervention": verdict.intervention.label, "agent": decision.facts.agent_id}
+        if not verdict.allowed:
+            reasons = [finding.message for finding in verdict.violations]
+            data |= {"description": decision.facts.description, "status": decision.status.value, "reasons": reasons}
         types = [EventType.DECISION_RECORDED] if verdict.allowed else [EventType.DECISION_RECORDED, EventType.ENFORCEMENT_BYPASSED]
         return tuple(
             Event(event_type, self.tenant, decision.id, self.caller.principal, decision.at, decision.policy_version, data)

@@ -149,7 +149,13 @@ class ReviewDecision:
             circuits=tuple(changes),
             usage=ledger.changes,
             postures=holding.held.postures,
-            events=(self._reviewed_event(answer, attribution), *self._bypass(decision, attribution), *events, *holding.held.events),
+            events=(
+                self._reviewed_event(answer, attribution),
+                *self._bypass(decision, attribution),
+                *events,
+                *holding.held.events,
+                *ledger.reached(policy.tripwires.budgets_of(decision.facts.agent_id), decision.facts.agent_id, attribution),
+            ),
         )
 
     def _entry(self, decision: Decision, circuit: Circuit, settings: CircuitSettings, now: int) -> Entry:
@@ -209,7 +215,14 @@ class ReviewDecision:
         waits = decision.waits_for
         if decision.was_allowed or (waits is not None and lift_of(waits) is Lift.CANCEL_WINDOW and waits.until <= attribution.at):
             return ()
-        data = {"status": decision.status.value, "agent": decision.facts.agent_id, "intervention": decision.intervention.label}
+        facts = decision.facts
+        data = {
+            "status": decision.status.value,
+            "agent": facts.agent_id,
+            "intervention": decision.intervention.label,
+            "description": facts.description,
+            "outcome": self.request.review.outcome.value,
+        }
         return (_event(EventType.ENFORCEMENT_BYPASSED, decision.id, attribution, data),)
 
     def _reviewed_event(self, answer: ReviewAnswer, attribution: Attribution) -> Event:

@@ -109,13 +109,14 @@ class Settlement:
         else:
             leases, after = lease(case, looked, decision.id, now), self._after(status, None)
             after = replace(after, claims=ledger.take(case.claimed))
+        reached = ledger.reached(policy.tripwires.budgets_of(case.facts.agent_id), case.facts.agent_id, self.attribution)
         return Settled(
             decision=after,
             objections=against,
             circuits=looked.changes + leases.changes,
             usage=ledger.changes,
             left=left,
-            events=(self._event(after), *left.events, *looked.events(self.attribution), *leases.events(self.attribution)),
+            events=(self._event(after), *left.events, *looked.events(self.attribution), *leases.events(self.attribution), *reached),
         )
 
     def _promote(self, status: Status, policy: Policy, view: View) -> Settled:

@@ -11,29 +11,38 @@ from cstp_server.storage.reader import ReadThreads
 
 
 class SqlDuties:
-    """Leases in the store; the store's own time says when they end."""
+    """Leases in the store; the store's own time says when they end. Who finds a duty taken has waited for no writer."""
 
-    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
-        self._threads = threads
+    def __init__(self, reading: ReadThreads, writing: ReadThreads, clock: Clock) -> None:
+        self._reading = reading
+        self._writing = writing
         self._clock = clock
 
     async def take(self, name: str, holder: str, ms: int) -> Duty | None:
         """The duty, unless another process has it."""
-        return await self._threads.read(_take, name, holder, ms, self._clock)
+        if await self._reading.read(_is_others, name, holder, self._clock):
+            return None
+        return await self._writing.read(_take, name, holder, ms, self._clock)
 
     async def keep(self, name: str, holder: str, ms: int, progress: str) -> bool:
         """Have it for so long from now on, and remember how far it has come; false when another process has taken it meanwhile."""
-        return await self._threads.read(_keep, name, holder, ms, progress, self._clock)
+        return await self._writing.read(_keep, name, holder, ms, progress, self._clock)
 
     async def leave(self, name: str, holder: str) -> None:
         """Let others have it at once."""
-        await self._threads.read(_leave, name, holder)
+        await self._writing.read(_leave, name, holder)
+
+
+def _is_others(connection: Connection, name: str, holder: str, clock: Clock) -> bool:
+    """Whether another process has it."""
+    known = connection.execute(select(tables.duties).where(tables.duties.c.name == name)).one_or_none()
+    return known is not None and known.holder != holder and known.until > current_time(connection, clock)
 
 
 def _take(connection: Connection, name: str, holder: str, ms: int, clock: Clock) -> Duty | None:
-    """Who finds it taken writes nothing; of several who find it free, the first one has it."""
+    """Of several who find it free, the first one has it; who finds it being taken does not wait."""
     table, now = tables.duties, current_time(connection, clock)
-    known = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    known = connection.execute(select(table).where(table.c.name == name).with_for_update(skip_locked=True)).one_or_none()
     if known is None:
         dialect = sqlite if is_sqlite(connection) else postgresql
         new = dialect.insert(table).values(name=name, holder=holder, until=now + ms, progress="").on_conflict_do_nothing()

@@ -8,22 +8,21 @@ import orjson
 from cstp_server.domain.events import Event, EventType
 
 
-def event_rows(events: Sequence[Event], batch: str) -> list[dict[str, Any]]:
-    """The rows of events that are written together, under ids that begin with the batch's and sort in their order."""
-    return [_row(event, f"{batch}.{number:04}") for number, event in enumerate(events)]
-
-
-def _row(event: Event, id: str) -> dict[str, Any]:
-    return {
-        "id": id,
-        "at": event.at,
-        "tenant": event.tenant,
-        "type": event.type.value,
-        "subject": event.subject,
-        "actor": event.actor,
-        "policy_version": event.policy_version,
-        "data": orjson.dumps(event.data).decode(),
-    }
+def event_rows(events: Sequence[Event], batch: str) -> list[tuple[Any, ...]]:
+    """The rows (`EVENT_COLUMNS`) of events that are written together, under ids that begin with the batch's and sort in their order."""
+    return [
+        (
+            f"{batch}.{number:04}",
+            event.at,
+            event.tenant,
+            event.type.value,
+            event.subject,
+            event.actor,
+            event.policy_version,
+            orjson.dumps(event.data).decode(),
+        )
+        for number, event in enumerate(events)
+    ]
 
 
 def event_of(row: Any) -> Event:

@@ -6,13 +6,15 @@ event loop is busy it gets the lock back late; one statement for sixteen rows is
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.storage.engine import is_sqlite
 
+T = TypeVar("T")
 Row = Mapping[str, Any]
 _LARGEST = 64
 
@@ -33,6 +35,14 @@ class BulkInsert:
         columns = self._columns
         for part in _powers_of_two(rows):
             connection.exec_driver_sql(self._of_size(len(part)), tuple([row[name] for row in part for name in columns]))
+
+    def execute_tuples(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows whose values are in the order of the table's columns, as those of the insert must be, too."""
+        if not is_sqlite(connection):
+            self.execute(connection, [dict(zip(self._columns, row, strict=True)) for row in rows])
+            return
+        for part in _powers_of_two(rows):
+            connection.exec_driver_sql(self._of_size(len(part)), tuple(chain.from_iterable(part)))
 
     def _compile(self, size: int) -> str:
         """The statement for so many rows."""
@@ -59,7 +69,7 @@ class BulkUpsert(BulkInsert):
         return statement.on_conflict_do_update(index_elements=list(self._keys), set_=excluded)
 
 
-def _powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _powers_of_two(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """The rows in their order, in parts whose sizes are powers of two, the largest first."""
     start = 0
     while start < len(rows):

@@ -20,7 +20,7 @@ from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.domain.trust_scores import Record
 from cstp_server.policy.compiled import Policy, SelfReported
-from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, HitCount, Needs
+from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, EventEntry, EventQuery, HitCount, Needs
 from cstp_server.storage import records, tables
 from cstp_server.storage.circuits import circuit_of
 from cstp_server.storage.database_file import FileReplaced
@@ -29,6 +29,7 @@ from cstp_server.storage.dimensions import dimension_reviews
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.events import event_of
 from cstp_server.storage.hits import hit_counts
+from cstp_server.storage.listing import event_entries
 from cstp_server.storage.loading import CircuitCache, Loader
 from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.rates import let_through
@@ -161,6 +162,10 @@ class SqlReader:
     ) -> Mapping[str, Record]:
         """As `record`, of many agents at once."""
         return await self._threads.read(records.records, tenant, agent_ids, since, due_before, self_reported)
+
+    async def event_entries(self, tenant: str, query: EventQuery) -> Sequence[EventEntry]:
+        """Events that match, newest first."""
+        return await self._threads.read(event_entries, tenant, query)
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's transitions, newest first."""

@@ -2,41 +2,66 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import structlog
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
+from cstp_server.domain.anchors import AnchorKind, AuditKeys
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark
-from cstp_server.storage import maintenance, migrating
+from cstp_server.storage import maintenance, migrating, pruning
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
+from cstp_server.storage.journal import Journal, Left, end_lapsed
 from cstp_server.storage.loading import Key
 from cstp_server.storage.outage import Outage
+from cstp_server.storage.outbox import SqlOutbox
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
 from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
 
 _PRUNE_DEADLINE_MS = 60_000
+_ANCHOR_INTERVAL_MS = 10_000
+_LEFT_SECONDS = 60.0
+_log = structlog.get_logger(__name__)
 
 
 class Store:
     """Everything that a server process needs of its database."""
 
-    def __init__(self, url: URL, policy: Callable[[], Policy], clock: Clock, gauges: Gauges, limits: Limits) -> None:
+    def __init__(
+        self,
+        url: URL,
+        policy: Callable[[], Policy],
+        clock: Clock,
+        gauges: Gauges,
+        limits: Limits,
+        keys: AuditKeys | None = None,
+        anchor_interval_ms: int = _ANCHOR_INTERVAL_MS,
+    ) -> None:
+        """`keys` seal what is entered of the events' chains in the ledger, at most `anchor_interval_ms` after they were written."""
         self._url = url
         self._clock = clock
+        self._keys = keys if keys is not None else AuditKeys()
+        self._anchor_interval_ms = anchor_interval_ms
+        self._journal = Journal(self._keys)
+        self._anchored_at = self._left_at = 0.0
+        self._seen_left: Left | None = None
         file, outage = database_file(url), Outage(clock)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
-        self._pruning = ReadThreads(passing_engine(url, file), limits.queue, _PRUNE_DEADLINE_MS, outage)
+        self._passing = passing_engine(url, file)
+        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage)
         self.reader = SqlReader(self._threads, clock)
+        self.duties = SqlDuties(self._threads, self._pruning, clock)
+        self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
         self.tokens = Tokens(self._threads, clock)
-        self.duties = SqlDuties(self._pruning, clock)
-        self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, gauges, limits, outage)
+        self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, self._journal, gauges, limits, outage)
 
     def start(self) -> None:
         """Begin to carry out calls."""
@@ -46,9 +71,46 @@ class Store:
         """Carry out what waits, then let go of every connection."""
         self.transactor.stop()
         self._pruning.stop()
+        self._end_chain()
         self._threads.stop()
         self._reading.dispose()
         self._writing.dispose()
+
+    async def anchor(self) -> None:
+        """Enter in the ledger how far this process's chain of events has come, if that is due, and where one that it has left ends."""
+        now = self._clock.monotonic()
+        await self._end_left(now)
+        if not self._journal.is_due((now - self._anchored_at) * 1000, self._anchor_interval_ms):
+            return
+        made = await self._pruning.read(self._journal.anchor, self._clock, AnchorKind.HEAD)
+        if made is not None:
+            self._journal.anchored(*made)
+        self._anchored_at = now
+
+    async def _end_left(self, now: float) -> None:
+        """Not at once: the transaction whose end nobody knows may still be about to end."""
+        left = self._journal.left()
+        if left is None or left is not self._seen_left:
+            self._seen_left, self._left_at = left, now
+        elif now - self._left_at >= _LEFT_SECONDS:
+            await self._pruning.read(self._journal.end_left, self._clock, left)
+            self._journal.ended(left)
+
+    async def end_lapsed_chains(self) -> None:
+        """End the chains that their processes have left without ending them."""
+        while await self._pruning.read(end_lapsed, self._keys, self._clock, self._journal.writer):
+            pass
+
+    def _end_chain(self) -> None:
+        """Enter where this process's chain ends; where that cannot be done, another process does it in time."""
+        try:
+            with self._passing.connect() as connection, connection.begin():
+                made = self._journal.anchor(connection, self._clock, AnchorKind.END)
+        except SQLAlchemyError as error:
+            _log.warning("audit_chain_not_ended", reason=type(error).__name__)
+            return
+        if made is not None:
+            self._journal.anchored(*made)
 
     async def report(self) -> Mapping[str, bool]:
         """Whether the store answers, and whether its schema is the newest."""
@@ -89,6 +151,18 @@ class Store:
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""
         return await self._threads.read(maintenance.tenants)
+
+    async def chains_to_prune(self, before: int) -> Sequence[str]:
+        """The chains that have events from before a time, so long ago that an anchor from before that time covers them."""
+        return await self._threads.read(pruning.chains_to_prune, before)
+
+    async def prune_chain(self, chain: str, before: int) -> int:
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
+        return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, chain, before)
+
+    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
+        """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""
+        return await self.outbox.tidy(channels, stray_before, dead_before)
 
     async def prune_decisions(self, tenant: str, before: int) -> int:
         """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""

@@ -133,18 +133,36 @@ events = Table(
     Column("hash", LargeBinary),
     sqlite_with_rowid=False,
 )
-Index(
-    "ix_events_chain",
-    events.c.chain,
-    events.c.position,
-    unique=True,
-    sqlite_where=events.c.chain.is_not(None),
-    postgresql_where=events.c.chain.is_not(None),
-)
-Index("ix_events_subject", events.c.tenant, events.c.subject, events.c.id)
+Index("ix_events_chain", events.c.chain, events.c.position, unique=True)
+Index("ix_events_subject", events.c.tenant, events.c.subject, events.c.at, events.c.id)
+Index("ix_events_type", events.c.tenant, events.c.type, events.c.at, events.c.id)
 
-CHAIN_COLUMNS = frozenset({"chain", "position", "previous_hash", "hash"})
-"""The columns of an event that make the record tamper-evident."""
+audit_anchors = Table(
+    "audit_anchors",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String, nullable=False, comment="start, head, end or cut"),
+    Column("chain", KEY, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False, comment="of the event at that position"),
+    Column("writer", KEY, nullable=False, comment="the process that made the anchor"),
+    Column("key_id", String, comment="which key the seal is made with; none: it is a plain hash"),
+    Column("previous_seal", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+)
+Index("ix_audit_anchors_chain", audit_anchors.c.chain, audit_anchors.c.at, audit_anchors.c.number)
+Index("ix_audit_anchors_kind", audit_anchors.c.kind, audit_anchors.c.chain)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
+    Column("number", BigInteger, nullable=False, comment="of the newest anchor"),
+    Column("anchor_seal", LargeBinary, nullable=False),
+    Column("key_id", String),
+    Column("seal", LargeBinary, nullable=False),
+)
 
 usage = Table(
     "usage",
@@ -243,6 +261,43 @@ tokens = Table(
 )
 Index(
     "ix_tokens_name", tokens.c.name, unique=True, sqlite_where=tokens.c.revoked_at.is_(None), postgresql_where=tokens.c.revoked_at.is_(None)
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("channel", KEY, nullable=False),
+    Column("id", KEY, nullable=False, comment="of the event"),
+    Column("subject", KEY, nullable=False, comment="alerts of one subject are gathered"),
+    Column("at", BigInteger, nullable=False),
+    Column("queued_at", BigInteger, nullable=False, comment="since when it is tried"),
+    Column("attempts", Integer, nullable=False),
+    Column("dead_at", BigInteger, comment="when it was given up"),
+    Column("error", String, comment="why it did not arrive the last time"),
+    Column("event", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "channel", "id"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_outbox_waiting",
+    outbox.c.channel,
+    outbox.c.tenant,
+    outbox.c.subject,
+    outbox.c.at,
+    sqlite_where=outbox.c.dead_at.is_(None),
+    postgresql_where=outbox.c.dead_at.is_(None),
+)
+
+outbox_gates = Table(
+    "outbox_gates",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("channel", KEY, nullable=False),
+    Column("subject", KEY, nullable=False),
+    Column("not_before", BigInteger, nullable=False, comment="when the subject may be told of next"),
+    PrimaryKeyConstraint("tenant", "channel", "subject"),
+    sqlite_with_rowid=False,
 )
 
 versions = Table(

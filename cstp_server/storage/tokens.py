@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
-from cstp_server.clock import Clock, new_id
+from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller, Role, effective_roles
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.tokens import TokenInfo
 from cstp_server.storage import tables
 from cstp_server.storage.engine import generation_of
-from cstp_server.storage.events import event_rows
+from cstp_server.storage.journal import Journal
 
 TOKENS_VERSION = "tokens"
 """The name of the counter that every change of tokens counts up."""
@@ -114,7 +114,7 @@ def any_tokens(connection: Connection) -> bool:
     return connection.execute(select(tables.tokens.c.id).limit(1)).first() is not None
 
 
-def create_token(connection: Connection, info: TokenInfo, digest: bytes) -> bool:
+def create_token(connection: Connection, info: TokenInfo, digest: bytes, journal: Journal) -> bool:
     """Store a token under its digest; false when a token of that name is in use."""
     table = tables.tokens
     in_use = select(table.c.id).where(table.c.name == info.name, table.c.revoked_at.is_(None))
@@ -130,11 +130,11 @@ def create_token(connection: Connection, info: TokenInfo, digest: bytes) -> bool
         "expires_at": info.expires_at,
     }
     connection.execute(insert(table).values(row))
-    _note(connection, EventType.TOKEN_CREATED, info.name, info.tenant, info.created_at)
+    _note(connection, journal, EventType.TOKEN_CREATED, info.name, info.tenant, info.created_at)
     return True
 
 
-def revoke_token(connection: Connection, name: str, now: int) -> bool:
+def revoke_token(connection: Connection, name: str, now: int, journal: Journal) -> bool:
     """Revoke the token of that name; false when none is in use."""
     table = tables.tokens
     in_use = (table.c.name == name, table.c.revoked_at.is_(None))
@@ -142,7 +142,7 @@ def revoke_token(connection: Connection, name: str, now: int) -> bool:
     if tenant is None:
         return False
     connection.execute(update(table).where(*in_use).values(revoked_at=now))
-    _note(connection, EventType.TOKEN_REVOKED, name, tenant, now)
+    _note(connection, journal, EventType.TOKEN_REVOKED, name, tenant, now)
     return True
 
 
@@ -152,9 +152,8 @@ def list_tokens(connection: Connection) -> Sequence[TokenInfo]:
     return [_info(row) for row in connection.execute(select(table).order_by(table.c.name, table.c.id))]
 
 
-def _note(connection: Connection, event_type: EventType, name: str, tenant: str, now: int) -> None:
-    event = Event(event_type, tenant, name, CLI_ACTOR, now, "")
-    connection.execute(insert(tables.events), event_rows([event], new_id("evt")))
+def _note(connection: Connection, journal: Journal, event_type: EventType, name: str, tenant: str, now: int) -> None:
+    journal.write_at_once(connection, [Event(event_type, tenant, name, CLI_ACTOR, now, "")], now)
     connection.execute(update(tables.versions).where(tables.versions.c.name == TOKENS_VERSION).values(value=tables.versions.c.value + 1))
 
 

@@ -23,6 +23,7 @@ from cstp_server.storage.batch import Batch, Faulted
 from cstp_server.storage.calls import Calls, Job, Limits
 from cstp_server.storage.database_file import FileLost, FileReplaced
 from cstp_server.storage.engine import DATABASE_TIME, current_time, is_sqlite, verify_file
+from cstp_server.storage.journal import Journal
 from cstp_server.storage.loading import CircuitCache, Loader
 from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.tokens import TOKENS_VERSION, Tokens, stamped
@@ -56,6 +57,7 @@ class BatchTransactor:
         policy: Callable[[], Policy],
         clock: Clock,
         tokens: Tokens,
+        journal: Journal,
         gauges: Gauges,
         limits: Limits,
         outage: Outage,
@@ -64,6 +66,7 @@ class BatchTransactor:
         self._policy = policy
         self._clock = clock
         self._tokens = tokens
+        self._journal = journal
         self._gauges = gauges
         self._limits = limits
         self._outage = outage
@@ -113,6 +116,8 @@ class BatchTransactor:
             self._attempt(jobs)
         except Exception as fault:  # noqa: BLE001 - whatever it is, everyone must get an answer and the thread must live on
             _log.error("transactor_faulted", calls=len(jobs), exc_info=fault)
+            if self._committing:
+                self._journal.forget()
             self._disconnect()
             if len(jobs) == 1 or self._committing:
                 for job in jobs:
@@ -138,6 +143,7 @@ class BatchTransactor:
                     self._give_up(jobs, error)
                     return
                 attempts += 1
+        self._journal.forget()  # what stands in the way may be in the next place of its chain
         self._one_by_one(jobs)
 
     def _may_retry(self, error: SQLAlchemyError) -> bool:
@@ -174,11 +180,13 @@ class BatchTransactor:
         with connection.begin():
             started = self._clock.monotonic()
             versions, now = self._begin(connection)
+            self._journal.begin(connection, now)
             self._tokens.follow(versions, started)
             self.on_versions(versions)
+            policy = self._policy()
             loader = Loader(connection, self._cache, len(jobs))
-            writer = Writer(connection, loader.loaded, self._known_settings, self._ids)
-            batch = Batch(self._policy(), loader, writer, self._tokens, versions[TOKENS_VERSION])
+            writer = Writer(connection, loader.loaded, self._known_settings, self._ids, self._journal, policy.alerts)
+            batch = Batch(policy, loader, writer, self._tokens, versions[TOKENS_VERSION])
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them
             now = max(current_time(connection, self._clock), now) if loader.loaded.waited else now
@@ -187,6 +195,7 @@ class BatchTransactor:
             is_proof = self._outage.is_on(Side.WRITING) and writer.pending != Pending()
             writer.flush()
             self._committing = True
+        self._journal.commit()
         verify_file(connection)  # what was committed to a file that nobody will find again is not on record
         if is_proof:
             self._outage.worked(Side.WRITING)
@@ -236,6 +245,8 @@ class BatchTransactor:
 
     def _recover_from(self, error: SQLAlchemyError) -> None:
         """Begin anew on another connection; but keep the one to a file that is not there: it may come back, and must not be emptied."""
+        if self._committing:
+            self._journal.forget()
         if isinstance(error, FileLost) and not isinstance(error, FileReplaced):
             self._forget()
             return

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.clock import RisingIds
 from cstp_server.domain.agent_habits import AgentHabits
+from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.decisions import Decision
@@ -17,17 +18,19 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.settings_codec import circuit_settings_to_json
-from cstp_server.services.ports import Decided, UsageChange
+from cstp_server.services.chaining import LINK_COLUMNS
+from cstp_server.services.ports import Decided, OutboxChange, UsageChange
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_row, entry_row
 from cstp_server.storage.decisions import decision_row
 from cstp_server.storage.dimensions import dimension_row
 from cstp_server.storage.engine import is_sqlite
-from cstp_server.storage.events import event_rows
 from cstp_server.storage.habits import habits_row
 from cstp_server.storage.hits import hit_row
 from cstp_server.storage.inserting import BulkInsert, BulkUpsert
+from cstp_server.storage.journal import NEW_EVENTS, Journal
 from cstp_server.storage.loading import Key, Loaded
+from cstp_server.storage.outbox import NEW_ALERTS, outbox_rows, write_changes
 from cstp_server.storage.postures import lock_postures, posture_row
 from cstp_server.storage.usage import RollingWindows, claim_row, usage_row
 
@@ -58,6 +61,7 @@ class Pending:
     hits: list[dict[str, Any]] = field(default_factory=list)
     habits: dict[Key, AgentHabits] = field(default_factory=dict)
     dimensions: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
+    outbox: list[tuple[str, OutboxChange]] = field(default_factory=list)
     bumps: set[str] = field(default_factory=set)
 
 
@@ -67,11 +71,21 @@ class Writer:
     `circuits`, `new_settings` and `written` are what the transaction changed, for those who care once it is committed.
     """
 
-    def __init__(self, connection: Connection, loaded: Loaded, known_settings: set[str], ids: RisingIds) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        loaded: Loaded,
+        known_settings: set[str],
+        ids: RisingIds,
+        journal: Journal,
+        alerts: AlertPolicy,
+    ) -> None:
         self._connection = connection
         self._loaded = loaded
         self._known_settings = known_settings
         self._ids = ids
+        self._journal = journal
+        self._alerts = alerts
         self.pending = Pending()
         self.new_settings: set[str] = set()
         self.circuits: dict[Key, Circuit] = {}
@@ -102,6 +116,7 @@ class Writer:
         for review in decided.dimension_reviews:
             self._take_review(tenant, review)
         pending.events.extend(decided.events)
+        pending.outbox.extend([(tenant, change) for change in decided.outbox])
         pending.bumps.update(decided.bumps)
         return rewritten
 
@@ -114,13 +129,24 @@ class Writer:
         self._write_agents(pending)
         self._write_constraints(pending)
         if pending.events:
-            _NEW_EVENTS.execute(self._connection, event_rows(pending.events, self._ids.new("evt")))
+            rows = self._journal.rows(pending.events, self._ids.new("evt"))
+            NEW_EVENTS.execute_tuples(self._connection, rows)
+            if self._alerts.types:
+                self._post(pending.events, rows)
             self.written.extend(pending.events)
+        if pending.outbox:
+            write_changes(self._connection, pending.outbox)
         self.bumped = self.bumped or bool(pending.bumps)
         for name in sorted(pending.bumps):
             self._connection.execute(
                 update(tables.versions).where(tables.versions.c.name == name).values(value=tables.versions.c.value + 1)
             )
+
+    def _post(self, events: Sequence[Event], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Queue what people are told of, in the transaction of what happened."""
+        alerts = outbox_rows(self._alerts, events, [row[_ID] for row in rows])
+        if alerts:
+            NEW_ALERTS.execute(self._connection, alerts)
 
     def _take_usage(self, tenant: str, changes: Sequence[UsageChange]) -> None:
         loaded, pending = self._loaded, self.pending
@@ -246,8 +272,8 @@ class Writer:
         return sqlite.insert(table) if is_sqlite(self._connection) else postgresql.insert(table)
 
 
+_ID = LINK_COLUMNS.index("id")
 _NEW_DECISIONS = BulkInsert(tables.decisions, tables.decisions.c.keys())
-_NEW_EVENTS = BulkInsert(tables.events, [column.name for column in tables.events.c if column.name not in tables.CHAIN_COLUMNS])
 _NEW_ENTRIES = BulkInsert(tables.circuit_log, tables.circuit_log.c.keys())
 _NEW_CLAIMS = BulkInsert(tables.claims, tables.claims.c.keys())
 _NEW_HITS = BulkInsert(tables.tripwire_hits, tables.tripwire_hits.c.keys())

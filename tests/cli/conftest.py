@@ -1,6 +1,6 @@
 """The command line in this process, against a scripted server and a backend that lives in memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +8,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cstp_server.cli.app import app
-from cstp_server.cli.backend import BackendError
+from cstp_server.cli.backend import AuditProgress, BackendError
 from cstp_server.cli.session import Wiring
+from cstp_server.domain.anchors import Anchor
 from cstp_server.domain.callers import Role
+from cstp_server.services.audit_reports import AuditReport
+from cstp_server.services.notifying import Letter
 from cstp_server.services.tokens import TokenInfo, mint
 from tests.client.scripted_server import ScriptedServer, allowed, circuit, decision, reviewed
 
@@ -22,6 +25,7 @@ class MemoryBackend:
         self.tokens: dict[str, TokenInfo] = {}
         self.revision: str | None = None
         self.head = "0002"
+        self.letters: list[Letter] = []
         self.started: list[tuple[Path | None, str | None, int | None, int | None]] = []
 
     def serve(self, *, config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
@@ -45,6 +49,19 @@ class MemoryBackend:
         self.tokens[name] = TokenInfo(name, roles, tenant, agent_id, 1_770_000_000_000, expires_at, None)
         return mint()
 
+    def list_notifications(self, *, dead: bool, limit: int) -> Sequence[Letter]:
+        """Those that are asked for."""
+        return [letter for letter in self.letters if letter.dead_at is not None or not dead][:limit]
+
+    def retry_notifications(self, id: str | None) -> int:
+        """How many there are of that id, or how many are dead."""
+        return len([letter for letter in self.letters if letter.id == id or (id is None and letter.dead_at is not None)])
+
+    def test_notification(self, channel: str, *, config: Path | None) -> None:
+        """Only `ops` works."""
+        if channel != "ops":
+            raise BackendError(f"channel `{channel}`: the receiver answered 500")
+
     def list_tokens(self) -> Sequence[TokenInfo]:
         """All of them."""
         return list(self.tokens.values())
@@ -55,6 +72,22 @@ class MemoryBackend:
             return False
         self.tokens[name] = replace(self.tokens[name], revoked_at=1_770_000_000_001)
         return True
+
+    def verify_audit(self, *, since: int | None, kept: Path | None, progress: AuditProgress) -> AuditReport:
+        """There is nothing to find."""
+        return AuditReport()
+
+    def verify_audit_file(self, file: Path, progress: AuditProgress) -> AuditReport:
+        """There are no files."""
+        raise BackendError(f"there is no `{file}`")
+
+    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> int:
+        """There is nothing to write."""
+        return 0
+
+    def newest_anchor(self) -> Anchor | None:
+        """There is none."""
+        return None
 
 
 class Cli:

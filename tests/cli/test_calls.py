@@ -292,3 +292,28 @@ def test_a_warning_is_shown_and_allows(cli: Cli, scripted: ScriptedServer) -> No
     done = cli("check", "x")
     assert done.exit_code == 0
     assert "warning g (guardrail): careful\n    look twice\n" in done.stdout
+
+
+def test_events_are_a_table(cli: Cli, scripted: ScriptedServer) -> None:
+    """When, what, to what, through whom; what was asked for reaches the server."""
+    event = {
+        "id": "evt_1",
+        "at": "2026-02-11T13:08:00Z",
+        "type": "circuit.opened",
+        "subject": "category:tooling",
+        "actor": "ci",
+        "data": {"reason": "f\u00fcnf"},
+    }
+    scripted.usual["cstp.listEvents"] = lambda params: {"events": [event], "count": 1, "nextCursor": None}
+    done = cli(
+        "events", "--type", "circuit.*", "--type", "tripwire.hit", "--subject", "category:tooling", "--since", "2026-02-11", "--limit", "5"
+    )
+    assert done.stdout.splitlines() == [
+        "at                    type            subject           actor  data",
+        '2026-02-11T13:08:00Z  circuit.opened  category:tooling  ci     {"reason": "f\u00fcnf"}',
+    ]
+    asked = {"types": ["circuit.*", "tripwire.hit"], "subject": "category:tooling", "since": "2026-02-11T00:00:00Z", "limit": 5}
+    assert scripted.params("cstp.listEvents") == [asked]
+    assert json.loads(cli("events", "--json").stdout) == {"events": [event]}
+    scripted.usual["cstp.listEvents"] = lambda params: {"events": [], "count": 0, "nextCursor": None}
+    assert cli("events").stderr == "no event matches\n"

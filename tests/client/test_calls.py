@@ -177,6 +177,37 @@ def test_the_async_client_lists_and_reads_like_the_other(server: ScriptedServer,
     asyncio.run(story(async_client(server, sleeper)))
 
 
+def _events(params: dict[str, Any]) -> dict[str, Any]:
+    number = 2 if params.get("cursor") else 1
+    event = {
+        "id": f"evt_{number}",
+        "at": "2026-02-11T13:08:00Z",
+        "type": "circuit.opened",
+        "subject": "global",
+        "actor": "ci",
+        "data": {"n": number},
+    }
+    return {"events": [event], "count": 1, "nextCursor": None if number == 2 else "more"}
+
+
+def test_events_are_listed_page_by_page_by_either_client(server: ScriptedServer, client: Client, sleeper: Sleeper) -> None:
+    """Each sends what it was given, and reads what comes back."""
+    server.usual["cstp.listEvents"] = _events
+    found = list(client.list_events(types=("circuit.*",), subject="global", since="2026-02-11T00:00:00Z", page_size=1))
+    assert [(event.id, event.type, event.at.minute, event.data) for event in found] == [
+        ("evt_1", "circuit.opened", 8, {"n": 1}),
+        ("evt_2", "circuit.opened", 8, {"n": 2}),
+    ]
+    asked = {"types": ["circuit.*"], "subject": "global", "since": "2026-02-11T00:00:00Z", "limit": 1}
+    assert server.params("cstp.listEvents") == [asked, asked | {"cursor": "more"}]
+
+    async def story(client: AsyncClient) -> None:
+        async with client:
+            assert [event.id async for event in client.list_events()] == ["evt_1", "evt_2"]
+
+    asyncio.run(story(async_client(server, sleeper)))
+
+
 def test_circuits_are_moved_and_looked_at(server: ScriptedServer, client: Client) -> None:
     """State, history, reset and trip send what they were given and read what comes back."""
     change = {

@@ -24,6 +24,17 @@ SECRET = "correct-horse-battery-staple" * 3
         ("CSTP_RATE_LIMIT_PER_SECOND", "fast", "`CSTP_RATE_LIMIT_PER_SECOND` must be a number, not `fast`"),
         ("CSTP_LOG_FORMAT", "xml", "`CSTP_LOG_FORMAT` must be `console` or `json`, not `xml`"),
         ("CSTP_TOKEN_KEY", SECRET, "`CSTP_TOKEN_KEY` must be at most 64 bytes long"),
+        (
+            "CSTP_AUDIT_KEY",
+            "correct horse",
+            "`CSTP_AUDIT_KEY` must be at least 32 bytes long, such as `openssl rand -hex 32` makes",
+        ),
+        (
+            "CSTP_AUDIT_KEY_FILE",
+            "/nowhere/key",
+            "`CSTP_AUDIT_KEY_FILE`: `/nowhere/key` cannot be read: no such file or directory",
+        ),
+        ("CSTP_PUBLIC_URL", "cstp.example.org", "`CSTP_PUBLIC_URL` must be a URL such as `https://cstp.example.org`"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, variable: str, value: str, problem: str) -> None:

@@ -39,6 +39,10 @@ def test_the_package_keeps_its_import_rules(copy: Path) -> None:
         ("services/intruder.py", "from cstp_server import storage", "imports point one way"),
         ("rpc/intruder.py", "from cstp_server import storage", "imports point one way"),
         ("storage/intruder.py", "from cstp_server import cli", "imports point one way"),
+        ("notifiers/intruder.py", "from cstp_server import storage", "imports point one way"),
+        ("notifiers/intruder.py", "from cstp_server import rpc", "imports point one way"),
+        ("worker_intruder.py", "import apprise", "only notifiers reach out"),
+        ("storage/intruder.py", "import httpcore", "only notifiers reach out"),
         ("domain/intruder.py", "import time", "the domain is pure"),
         ("domain/intruder.py", "import random", "the domain is pure"),
         ("domain/intruder.py", "import uuid", "the domain is pure"),
@@ -116,7 +120,7 @@ def _banned_in(file: str, source: str) -> bool:
     return "TID251" in done.stdout
 
 
-@pytest.mark.parametrize("room", ["domain", "dimensions", "services", "policy", "storage", "rpc", "cli"])
+@pytest.mark.parametrize("room", ["domain", "dimensions", "services", "policy", "storage", "rpc", "cli", "notifiers"])
 @pytest.mark.parametrize("source", _ANYWHERE)
 def test_time_ids_and_environment_are_read_in_one_place_only(room: str, source: str) -> None:
     """A clock, an id or an environment variable read outside its own file is found, in every room."""

@@ -87,10 +87,11 @@ def test_the_other_sections_arrive(tmp_path: Path) -> None:
     """Classification is folded; zone, reviews and retention are as given."""
     policy = policy_of(
         tmp_path,
-        "time_zone: Europe/Berlin\nreviews: {self_reported: ignore}\nretention: {decisions_days: 7}\n"
+        "time_zone: Europe/Berlin\nreviews: {self_reported: ignore}\nretention: {decisions_days: 7, events_days: 9}\n"
         "classification: [{when: action.parameters.amount > 1000, stakes: high, tags: [Large, large], category: Money}]",
     )
-    assert (str(policy.time_zone), policy.self_reported, policy.retention_days) == ("Europe/Berlin", SelfReported.IGNORE, 7)
+    assert (str(policy.time_zone), policy.self_reported) == ("Europe/Berlin", SelfReported.IGNORE)
+    assert (policy.retention_days, policy.event_retention_days) == (7, 9)
     rule = policy.classification[0]
     assert (rule.stakes, rule.tags, rule.category) == (Stakes.HIGH, ("large",), "money")
     assert rule.when(subject(parameters={"amount": 1000.5})) is True
@@ -132,6 +133,7 @@ OTHER = {
     "classification": ("{}", "classification: [{when: 'true', stakes: high}]"),
     "reviews": ("{}", "reviews: {self_reported: ignore}"),
     "retention": ("{}", "retention: {decisions_days: 3}"),
+    "retention of events": ("{}", "retention: {events_days: 3}"),
 }
 
 
@@ -328,7 +330,6 @@ def test_the_schema_accepts_what_loads() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "notifications: {}",
         "trust: {domain: {}}",
         "circuit_breakers: [{}]",
         "circuit_breakers: [{scope: global, window_ms: 0}]",

@@ -26,10 +26,6 @@ CASES = {
         "policy.yaml:3: unknown key `conditon_stakes` in `guardrails[0]`, did you mean `condition_stakes`?",
     ),
     "typo in a section": ("circuit_breaker: []\n", "policy.yaml:1: unknown section `circuit_breaker`, did you mean `circuit_breakers`?"),
-    "a section of a later version": (
-        "time_zone: UTC\nnotifications: {}\n",
-        "policy.yaml:2: this version does not know the section `notifications`, and would not enforce what it says: remove it",
-    ),
     "no scope": ("circuit_breakers:\n  - id: a\n", "policy.yaml:2: `circuit_breakers[0]` lacks the key `scope`"),
     "no id": ("guardrails:\n  - when: 'true'\n", "policy.yaml:2: `guardrails[0]` lacks the key `id`"),
     "no scope at all": (

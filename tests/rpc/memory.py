@@ -24,7 +24,18 @@ from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
 from cstp_server.domain.usage import Claim, Tally, Usage
 from cstp_server.policy.compiled import CircuitPolicies, Policy, SelfReported
-from cstp_server.services.ports import CircuitLog, CircuitRow, Decided, DecisionQuery, Expected, HitCount, Reloaded, UseCase
+from cstp_server.services.ports import (
+    CircuitLog,
+    CircuitRow,
+    Decided,
+    DecisionQuery,
+    EventEntry,
+    EventQuery,
+    Expected,
+    HitCount,
+    Reloaded,
+    UseCase,
+)
 from cstp_server.services.tokens import digest_of
 
 T = TypeVar("T")
@@ -120,6 +131,13 @@ class Memory:
     async def decision(self, tenant: str, id: str) -> Decision | None:
         """One decision."""
         return self.stored.get((tenant, id))
+
+    async def event_entries(self, tenant: str, query: EventQuery) -> Sequence[EventEntry]:
+        """Events that match, newest first; their ids are their numbers."""
+        numbered = [(f"evt_{number:04}", event) for number, event in enumerate(self.events) if event.tenant == tenant]
+        newest = sorted(numbered, key=lambda each: (each[1].at, each[0]), reverse=True)
+        found = [_entry(id, event) for id, event in newest if _is_asked_for(id, event, query)]
+        return found[: query.limit]
 
     async def decisions(self, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
         """Decisions that match, newest first."""
@@ -350,3 +368,17 @@ def _matches(decision: Decision, query: DecisionQuery) -> bool:
         and (query.since is None or decision.at >= query.since)
         and (query.before is None or (decision.at, decision.id) < query.before)
     )
+
+
+def _is_asked_for(id: str, event: Event, query: EventQuery) -> bool:
+    return (
+        (not query.types or event.type.value in query.types)
+        and (query.subject is None or event.subject == query.subject)
+        and (query.since is None or event.at >= query.since)
+        and (query.before is None or (event.at, id) < query.before)
+    )
+
+
+def _entry(id: str, event: Event) -> EventEntry:
+    where = (event.at, event.type.value, event.subject, event.actor, event.policy_version, event.data)
+    return EventEntry(id, *where, chain="chn_1", position=1, hash=b"\x01" * 32)

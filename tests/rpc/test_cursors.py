@@ -6,7 +6,7 @@ import pytest
 
 from tests.rpc.edge import Edge
 
-LISTS = ("cstp.listDecisions", "cstp.listCircuits")
+LISTS = ("cstp.listDecisions", "cstp.listCircuits", "cstp.listEvents")
 
 
 @pytest.mark.parametrize("method", LISTS)

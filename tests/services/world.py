@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from cstp_server.clock import Clock
 from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.amounts import amount_number
+from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.callers import DEFAULT_TENANT, LOOPBACK, Caller
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry
@@ -29,6 +30,8 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.policy.compiling import compile_policy
 from cstp_server.policy.models import PolicyModel
 from cstp_server.policy.settings_codec import circuit_settings_from_json
+from cstp_server.services.audit_reports import AuditReport
+from cstp_server.services.auditing import verify
 from cstp_server.services.checking import Check
 from cstp_server.services.ports import Decided, HitCount, Needs, UseCase, View
 from cstp_server.services.requests import (
@@ -47,6 +50,7 @@ from cstp_server.services.settling import RunOut
 from cstp_server.services.sweeping import Sweep
 from cstp_server.services.trust import RecordTrust
 from cstp_server.storage import tables
+from cstp_server.storage.auditing import reading_record
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.circuits import circuit_of, entry_of
 from cstp_server.storage.engine import current_time, database_url, passing_engine
@@ -59,6 +63,7 @@ from cstp_server.storage.usage import usage_of
 T = TypeVar("T")
 OPS = LOOPBACK
 START = 1_700_000_000_000
+AUDIT_KEY = b"the key of the tests, 32 bytes long"
 
 
 class HandClock:
@@ -120,6 +125,7 @@ class World:
         self.url = database_url(url)
         self.policy = policy
         self.hand = HandClock()
+        self.keys = AuditKeys((AUDIT_KEY,))
         self.clock: Clock = clock if clock is not None else self.hand
         self.limits = limits if limits is not None else Limits()
         self.loop = asyncio.Runner()
@@ -127,9 +133,19 @@ class World:
 
     def started(self) -> Store:
         """One more process's store on the same database, at work; whoever asks for it stops it."""
-        store = Store(self.url, lambda: self.policy, self.clock, Unmeasured(), self.limits)
+        store = Store(self.url, lambda: self.policy, self.clock, Unmeasured(), self.limits, self.keys)
         store.start()
         return store
+
+    def anchor(self, store: Store | None = None) -> None:
+        """Let so much time pass that what was written is anchored."""
+        self.hand.advance(10_000)
+        self.do((store if store is not None else self.store).anchor())
+
+    def audit(self, *, since: int | None = None) -> AuditReport:
+        """What looking through the record of events finds."""
+        with reading_record(self.url) as record:
+            return verify(record, self.keys, lambda _events: None, since=since)
 
     def restart(self) -> None:
         """End the process's store, and begin anew on the same database."""
@@ -146,6 +162,10 @@ class World:
     def run(self, use_case: UseCase[Any], store: Store | None = None) -> Any:
         """Carry out a call, in another process's store where one is given."""
         return self.do((store or self.store).transactor.run(use_case))
+
+    def run_in(self, store: Store, use_case: UseCase[Any]) -> Any:
+        """Carry out a call in another process's store."""
+        return self.do(store.transactor.run(use_case))
 
     def batch(self, *use_cases: UseCase[Any]) -> list[Any]:
         """Carry out the calls in one transaction, in this order; their answers, or the exceptions that their callers get."""

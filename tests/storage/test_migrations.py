@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -12,6 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.engine import URL
 
+from cstp_server.domain.anchors import AuditKeys
+from cstp_server.services.auditing import verify
+from cstp_server.storage.auditing import reading_record
 from cstp_server.storage.engine import database_url as url_of
 from cstp_server.storage.engine import passing_engine
 from cstp_server.storage.migrating import current, head, upgrade
@@ -31,11 +35,19 @@ def tables_of(url: URL) -> set[str]:
 
 
 def downgrade(url: URL) -> None:
+    migrate(command.downgrade, "base", url)
+
+
+def to(revision: str, url: URL) -> None:
+    migrate(command.upgrade, revision, url)
+
+
+def migrate(move: Callable[[Config, str], None], revision: str, url: URL) -> None:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     with passing_engine(url).connect() as connection, connection.begin():
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        move(config, revision)
 
 
 def test_the_schema_at_head_is_what_the_tables_say(database_url: str) -> None:
@@ -106,3 +118,23 @@ def test_processes_that_upgrade_at_once_all_find_the_schema_at_head(database_url
     results = at_once(started)
     assert [code for code, _ in results] == [0] * 4, results
     assert differences(url_of(database_url)) == []
+
+
+def test_events_from_before_the_chains_get_one(database_url: str) -> None:
+    """In the order of their ids, and anchored: verification finds nothing wrong, and then whatever is changed."""
+    url = url_of(database_url)
+    to("0002", url)
+    names = ("id", "at", "tenant", "type", "subject", "actor", "policy_version", "data")
+    with passing_engine(url).connect() as connection, connection.begin():
+        table = sa.table("events", *[sa.column(name) for name in names])
+        for number in range(3):
+            values = (f"evt_{number}", number, "default", "token.created", f'büro "{number}"', "cli", "", "{}")
+            connection.execute(table.insert().values(dict(zip(names, values, strict=True))))
+    upgrade(url)
+    with reading_record(url) as record:
+        report = verify(record, AuditKeys(), lambda _events: None)
+    assert (report.problems, report.events, report.chains, report.unanchored) == ([], 3, 1, 0)
+    with passing_engine(url).connect() as connection, connection.begin():
+        connection.execute(sa.text("UPDATE events SET actor = 'nobody' WHERE id = 'evt_1'"))
+    with reading_record(url) as record:
+        assert not verify(record, AuditKeys(), lambda _events: None).is_whole

@@ -1,10 +1,12 @@
 """Tokens take effect at once, in a store that is running, and in the transaction of a write too (SPEC 2)."""
 
+from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.decisions import Answer
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.services.tokens import TokenInfo, digest_of, mint
 from cstp_server.storage import tokens
+from cstp_server.storage.journal import Journal
 from tests.services.world import World, checking, circuits_policy
 from tests.storage.conftest import MakeWorld
 
@@ -16,12 +18,12 @@ def create(world: World, name: str, *, expires_at: int | None = None, agent: str
     digest = digest_of(mint())
     info = TokenInfo(name, (Role.OPS,), tenant, agent, world.clock.now(), expires_at, None)
     with world.connected() as connection, connection.begin():
-        return digest if tokens.create_token(connection, info, digest) else None
+        return digest if tokens.create_token(connection, info, digest, Journal(AuditKeys())) else None
 
 
 def revoke(world: World, name: str) -> bool:
     with world.connected() as connection, connection.begin():
-        return tokens.revoke_token(connection, name, world.clock.now())
+        return tokens.revoke_token(connection, name, world.clock.now(), Journal(AuditKeys()))
 
 
 def holder(world: World, digest: bytes | None) -> Caller | None:

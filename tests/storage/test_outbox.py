@@ -1,0 +1,284 @@
+"""The outbox: what people are told of is queued with what happened, and by one process at a time it is sent (SPEC 11)."""
+
+from typing import Any
+
+from sqlalchemy import select, text
+
+from cstp_server.domain.callers import Caller, Role
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, Delivered, NotDelivered, Parcel
+from cstp_server.services.policies import NotePolicy
+from cstp_server.storage import tables
+from cstp_server.storage.outbox import letters, retry
+from tests.services.world import OPS, World, checking, policy_of, reviewing, tripping
+from tests.storage.conftest import MakeWorld
+
+TOOLING = "category:tooling"
+SUBJECT = f"circuit/{TOOLING}"
+ADA = Caller("ada", frozenset(Role), "north")
+
+
+def channel(name: str = "ops", **setup: Any) -> dict[str, Any]:
+    return {"name": name, "type": "webhook", "url": "https://a.example.org/", "secret_env": "SECRET", **setup}
+
+
+def policy(*channels: dict[str, Any], **sections: Any) -> Policy:
+    sections = {"circuit_breakers": [{"scope": TOOLING, "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]} | sections
+    return policy_of(notifications={"channels": list(channels or (channel(),))}, **sections)
+
+
+def fail(world: World, *, caller: Caller = OPS) -> None:
+    for id in "ab":
+        world.run(checking(id, caller=caller))
+        world.run(reviewing(id, "failure", caller=caller))
+
+
+def queued(world: World) -> list[tuple[str, str, str, str]]:
+    """Tenant, channel, type and subject of all that is in the outbox."""
+    with world.connected() as connection:
+        return [(letter.tenant, letter.channel, letter.type, letter.subject) for letter in letters(connection, dead=False, limit=100)]
+
+
+def parcel(world: World, subject: str = SUBJECT, name: str = "ops", tenant: str = "default") -> Parcel:
+    found = world.do(world.store.outbox.parcel(tenant, name, subject))
+    assert found is not None
+    return found
+
+
+def due(world: World, name: str = "ops") -> list[tuple[str, str]]:
+    return list(world.do(world.store.outbox.due(name, 100)))
+
+
+def test_what_opens_a_circuit_queues_its_alert(make_world: MakeWorld) -> None:
+    """For each channel that hears of it, under the id of the event; nothing else is queued."""
+    world = make_world(
+        policy(channel(), channel("all"), channel("grave", min_severity="critical"), channel("other", events=["tripwire.*"]))
+    )
+    fail(world)
+    assert queued(world) == [("default", "all", "circuit.opened", TOOLING), ("default", "ops", "circuit.opened", TOOLING)]
+    with world.connected() as connection:
+        ids = set(connection.execute(select(tables.outbox.c.id)).scalars())
+        events = connection.execute(select(tables.events.c.id).where(tables.events.c.type == "circuit.opened")).scalars()
+        assert ids == set(events)
+
+
+def test_without_channels_nothing_is_queued(make_world: MakeWorld) -> None:
+    """Nor for a circuit that is to tell nobody."""
+    world = make_world(policy_of(circuit_breakers=[{"scope": TOOLING, "failure_threshold": 2}]))
+    fail(world)
+    assert queued(world) == []
+    world = make_world(policy(circuit_breakers=[{"scope": TOOLING, "failure_threshold": 2, "notify": False}]))
+    world.run(tripping(TOOLING))
+    assert queued(world) == []
+
+
+def test_every_alert_reaches_the_outbox(make_world: MakeWorld) -> None:
+    """A forced circuit, a severe tripwire and the agent it halts, an approval, a bypass, a budget, a bad policy."""
+    sections = {
+        "guardrails": [{"id": "ask", "when": "action.context.ask == true", "action": "escalate", "message": "ask first"}],
+        "tripwires": {"budget_limit": 100},
+    }
+    world = make_world(policy(**sections))
+    world.run(tripping(TOOLING))
+    world.check("pending", category="calm", context={"ask": True})
+    world.run(reviewing("pending", "success"))
+    world.check("pay", category="calm", type="pay", parameters={"amount": 100})
+    world.check("out", agent="thief", category="calm", context={"data_exfiltration": True})
+    world.run(NotePolicy("sha256:1", ("policy.yaml:1: unknown key",)))
+    assert sorted(kind for _, _, kind, _ in queued(world)) == [
+        "budget.reached",
+        "circuit.forced",
+        "decision.pending",
+        "enforcement.bypassed",
+        "policy.rejected",
+        "posture.downgraded",
+        "tripwire.hit",
+    ]
+
+
+def test_each_tenant_has_its_own(make_world: MakeWorld) -> None:
+    """The same circuit of two tenants is two subjects; a channel may be one tenant's."""
+    world = make_world(policy(channel(), channel("north", tenants=["north"])))
+    fail(world)
+    fail(world, caller=ADA)
+    assert sorted(queued(world)) == [
+        ("default", "ops", "circuit.opened", TOOLING),
+        ("north", "north", "circuit.opened", TOOLING),
+        ("north", "ops", "circuit.opened", TOOLING),
+    ]
+    assert sorted(due(world)) == [("default", SUBJECT), ("north", SUBJECT)]
+    world.run(Delivered(parcel(world, tenant="north")))
+    assert due(world) == [("default", SUBJECT)]
+
+
+def test_what_was_sent_is_gone_and_on_record(make_world: MakeWorld) -> None:
+    """One event says which alerts a person was told of, on which channel."""
+    world = make_world(policy(channel(), channel("all")))
+    fail(world)
+    sent = parcel(world)
+    world.run(Delivered(sent))
+    assert queued(world) == [("default", "all", "circuit.opened", TOOLING)]
+    (event,) = world.events("notification.sent")
+    assert (event.subject, event.actor) == ("ops", "system")
+    assert event.data == {
+        "type": "circuit.opened",
+        "about": TOOLING,
+        "count": 1,
+        "events": [sent.waiting[0].id],
+        "message_id": sent.id,
+    }
+
+
+def test_a_subject_is_told_of_once_a_minute_and_what_comes_meanwhile_is_gathered(sqlite_world: MakeWorld) -> None:
+    """The rest waits until the minute is over, and is one message then; other subjects need not wait."""
+    world = sqlite_world(policy())
+    fail(world)
+    world.run(Delivered(parcel(world)))
+    for _ in range(3):
+        world.hand.advance(1_000)
+        world.reset(TOOLING)
+        world.trip(TOOLING)
+    world.run(NotePolicy("sha256:1", ("wrong",)))
+    assert due(world) == [("default", "policy/policy")]
+    world.hand.advance(QUIET_MS - 3_001)
+    assert due(world) == [("default", "policy/policy")]
+    world.hand.advance(1)
+    assert due(world) == [("default", SUBJECT), ("default", "policy/policy")]
+    gathered = parcel(world)
+    assert [event.type.value for _, event in gathered.newest] == ["circuit.closed", "circuit.forced"] * 3
+    assert len(gathered.waiting) == 6
+    world.run(Delivered(gathered))
+    assert due(world) == [("default", "policy/policy")]
+
+
+def test_what_comes_while_a_message_is_on_its_way_is_not_lost(make_world: MakeWorld) -> None:
+    """It was not in that message, so it waits for the next one."""
+    world = make_world(policy())
+    fail(world)
+    sent = parcel(world)
+    world.reset(TOOLING)
+    world.run(Delivered(sent))
+    assert queued(world) == [("default", "ops", "circuit.closed", TOOLING)]
+
+
+def test_what_failed_is_tried_again_when_its_time_has_come(sqlite_world: MakeWorld) -> None:
+    """Not before; together with what has come since."""
+    world = sqlite_world(policy())
+    fail(world)
+    world.run(NotDelivered(parcel(world), "the receiver answered 500", 5_000))
+    world.reset(TOOLING)
+    assert due(world) == []
+    world.hand.advance(5_000)
+    assert due(world) == [("default", SUBJECT)]
+    again = parcel(world)
+    assert [waiting.attempts for waiting in again.waiting] == [1, 0]
+    assert again.attempts == 1
+    with world.connected() as connection:
+        assert letters(connection, dead=False, limit=1)[0].error == "the receiver answered 500"
+
+
+def test_what_was_tried_too_often_is_given_up_and_what_came_later_is_not(sqlite_world: MakeWorld) -> None:
+    """After so many attempts, each alert by itself; it is on record, and in the list of the dead."""
+    world = sqlite_world(policy())
+    fail(world)
+    for number in range(MOST_ATTEMPTS):
+        if number == MOST_ATTEMPTS - 1:
+            world.reset(TOOLING)
+        given_up = world.run(NotDelivered(parcel(world), "no answer within 10 s", 0))
+        assert given_up == (1 if number == MOST_ATTEMPTS - 1 else 0)
+    with world.connected() as connection:
+        (dead,) = letters(connection, dead=True, limit=10)
+    assert (dead.type, dead.attempts, dead.error, dead.dead_at) == (
+        "circuit.opened",
+        MOST_ATTEMPTS,
+        "no answer within 10 s",
+        world.hand.time,
+    )
+    (event,) = world.events("notification.given_up")
+    assert (event.subject, event.data["events"], event.data["error"]) == ("ops", [dead.id], "no answer within 10 s")
+    assert [event.type.value for _, event in parcel(world).newest] == ["circuit.closed"]
+
+
+def test_what_was_tried_for_a_day_is_given_up(sqlite_world: MakeWorld) -> None:
+    """However seldom."""
+    world = sqlite_world(policy())
+    fail(world)
+    world.hand.advance(LONGEST_MS - 1)
+    assert world.run(NotDelivered(parcel(world), "no", 0)) == 0
+    world.hand.advance(1)
+    assert world.run(NotDelivered(parcel(world), "no", 0)) == 1
+
+
+def test_what_will_never_arrive_is_given_up_at_once(make_world: MakeWorld) -> None:
+    """A receiver that is gone for good."""
+    world = make_world(policy())
+    fail(world)
+    assert world.run(NotDelivered(parcel(world), "gone", 0, lasting=True)) == 1
+    assert due(world) == []
+
+
+def test_the_dead_are_sent_again_when_somebody_says_so(sqlite_world: MakeWorld) -> None:
+    """One by its id, or all; at once, and with all their attempts before them."""
+    world = sqlite_world(policy(channel(), channel("all")))
+    fail(world)
+    for name in ("ops", "all"):
+        world.run(NotDelivered(parcel(world, name=name), "gone", 3_600_000, lasting=True))
+    world.hand.advance(LONGEST_MS)
+    with world.connected() as connection, connection.begin():
+        id = letters(connection, dead=True, limit=1)[0].id
+        assert retry(connection, "evt_unknown", world.clock) == 0
+        assert retry(connection, id, world.clock) == 2
+    assert (due(world), due(world, "all")) == ([("default", SUBJECT)], [("default", SUBJECT)])
+    assert world.run(NotDelivered(parcel(world), "no", 0)) == 0
+    with world.connected() as connection, connection.begin():
+        assert retry(connection, None, world.clock) == 0
+
+
+def test_one_process_at_a_time_holds_the_lease(make_world: MakeWorld) -> None:
+    """Another one gets it when it is given back, or has run out."""
+    world = make_world(policy())
+    first, second = world.store.outbox, world.started()
+    try:
+        assert world.do(first.hold("one", 60_000))
+        assert not world.do(second.outbox.hold("two", 60_000))
+        assert world.do(first.hold("one", 60_000))
+        world.do(second.outbox.release("two"))
+        assert not world.do(second.outbox.hold("two", 60_000))
+        world.do(first.release("one"))
+        assert world.do(second.outbox.hold("two", 0))
+        assert world.do(first.hold("one", 60_000))
+        assert not world.do(second.outbox.hold("two", 60_000))
+    finally:
+        second.stop()
+
+
+def test_nobody_waits_for_whoever_is_just_taking_the_lease(make_world: MakeWorld, server_url: str) -> None:
+    """On PostgreSQL the row is passed over while another transaction has it."""
+    world = make_world(policy())
+    assert world.do(world.store.outbox.hold("one", 0))
+    if server_url.startswith("sqlite"):
+        return
+    with world.connected() as connection, connection.begin():
+        connection.execute(text("SELECT * FROM duties FOR UPDATE"))
+        assert not world.do(world.store.outbox.hold("two", 60_000))
+    assert world.do(world.store.outbox.hold("two", 60_000))
+
+
+def test_what_nobody_will_send_is_put_away(sqlite_world: MakeWorld) -> None:
+    """Alerts for a channel that the policy has had no more for a while are given up, and the dead are forgotten in time."""
+    world = sqlite_world(policy(channel(), channel("gone")))
+    fail(world)
+    world.run(Delivered(parcel(world)))
+    tidy = world.store.outbox.tidy
+    assert world.do(tidy(["ops"], world.hand.time - 1, 0)) == 0
+    assert world.do(tidy(["ops", "gone"], world.hand.time, 0)) == 0
+    assert world.do(tidy(["ops"], world.hand.time, 0)) == 1
+    with world.connected() as connection:
+        (dead,) = letters(connection, dead=True, limit=10)
+        assert (dead.channel, dead.error) == ("gone", "the policy has no channel of this name")
+        assert len(connection.execute(select(tables.outbox_gates)).all()) == 1
+    world.hand.advance(QUIET_MS)
+    assert world.do(tidy(["ops"], 0, world.hand.time)) == 0
+    with world.connected() as connection:
+        assert connection.execute(select(tables.outbox)).all() == []
+        assert connection.execute(select(tables.outbox_gates)).all() == []
