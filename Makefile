@@ -48,7 +48,7 @@ docs: $(DEV) ## Write the generated parts of the documents anew.
 
 lock: ## Resolve the newest releases into the lock files (needs uv).
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
-	$(COMPILE) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+	$(COMPILE) --upgrade --constraint requirements.lock --group dev --extra otel pyproject.toml --output-file requirements-dev.lock
 
 clean: ## Remove what the other targets made, except ./data/.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -57,6 +57,12 @@ class NoGauges:
     def committed(self, calls: int) -> None:
         """So many calls shared a transaction."""
 
+    def commit_took(self, seconds: float) -> None:
+        """A transaction was made durable."""
+
+    def store_works(self, side: str, works: bool) -> None:
+        """The store has begun, or ceased, to do what is asked of it."""
+
     def queued(self, depth: int) -> None:
         """So many calls wait now."""
 

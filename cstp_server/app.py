@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
@@ -17,11 +18,14 @@ from starlette.types import ASGIApp
 
 from cstp_server import logs
 from cstp_server.appraising import Appraising
+from cstp_server.census import Census
 from cstp_server.clock import Clock, SystemClock, new_id
 from cstp_server.dimensions.known import KnownDimensions
 from cstp_server.domain.alerts import AlertChannel
 from cstp_server.domain.anchors import AuditKeys
-from cstp_server.domain.events import Event
+from cstp_server.domain.circuit_events import CIRCUIT_MOVES
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.posture_events import POSTURE_MOVES
 from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy
 from cstp_server.metrics import Metrics
@@ -47,6 +51,9 @@ from cstp_server.storage.store import Store
 from cstp_server.waiting import Waiters
 from cstp_server.worker import Worker
 
+if TYPE_CHECKING:
+    from cstp_server.telemetry import Telemetry
+
 _log = structlog.get_logger(__name__)
 _COLLECT_AFTER = 50_000
 _LOOK_FOR_SUPERVISOR_SECONDS = 1.0
@@ -65,6 +72,7 @@ class Parts:
     dimensions: Dimensions
     metrics: Metrics
     clock: Clock
+    telemetry: "Telemetry | None" = None
 
     async def report(self) -> Mapping[str, bool]:
         """Whether the service can do its work, by name."""
@@ -76,12 +84,22 @@ class Parts:
         self.worker.note(events)
         self.deliverer.note(events)
         for event in events:
-            cause = event.data.get("cause")
-            if cause is not None:
-                self.metrics.moved(str(cause), str(event.data.get("state")))
-            held = event.data.get("constraints")
+            self._count(event)
+
+    def _count(self, event: Event) -> None:
+        data = event.data
+        if event.type is EventType.DECISION_CHECKED:
+            held = data.get("constraints")
             if held is not None:
                 self.metrics.evaluated(satisfied=held["satisfied"], failed=held["failed"], flags=held["flags"])
+        elif event.type is EventType.DECISION_REVIEWED:
+            self.metrics.reviewed(data["outcome"])
+        elif event.type is EventType.ENFORCEMENT_BYPASSED:
+            self.metrics.bypassed()
+        elif event.type in POSTURE_MOVES:
+            self.metrics.posture_moved(data["transition_type"], refused=not data["success"])
+        elif event.type in CIRCUIT_MOVES:
+            self.metrics.moved(event.subject, data["cause"], data["state"])
 
 
 def assemble(settings: Settings, clock: Clock) -> Parts:
@@ -98,9 +116,19 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     guardians = InstalledGuardians(load_guards())
     appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
     appraising = Appraising(store, store.duties, store.reader, appraisal, lambda: policy.current, clock, new_id("process"))
-    worker = Worker(store, store.transactor, lambda: policy.current, clock, policy.follow, appraising, settings.sweep_interval_ms)
+    worker = Worker(
+        store,
+        store.transactor,
+        lambda: policy.current,
+        clock,
+        policy.follow,
+        appraising,
+        settings.sweep_interval_ms,
+        metrics.round_ended,
+    )
     deliverer = Deliverer(store.outbox, store.transactor, lambda: policy.current, _open_channel, clock, metrics, settings.public_url)
-    parts = Parts(store, policy, worker, deliverer, Waiters(store), guardians, dimensions, metrics, clock)
+    waiters, telemetry = Waiters(store), _telemetry(settings)
+    parts = Parts(store, policy, worker, deliverer, waiters, guardians, dimensions, metrics, clock, telemetry)
     store.transactor.on_versions = policy.follow
     store.transactor.on_committed = parts.note
     return parts
@@ -112,6 +140,15 @@ def _examine(policy: Policy) -> Iterable[tuple[Steps, str]]:
 
 def _open_channel(channel: AlertChannel) -> Channel:
     return open_channel(channel, variable)
+
+
+def _telemetry(settings: Settings) -> "Telemetry | None":
+    """Who sends traces, if anybody is to."""
+    if settings.otel_endpoint is None:
+        return None
+    from cstp_server.telemetry import Telemetry  # noqa: PLC0415 - takes packages that only those have installed who want it
+
+    return Telemetry.to(settings.otel_endpoint, settings.otel_service_name, settings.otel_sample_ratio)
 
 
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> ASGIApp:
@@ -130,10 +167,12 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         authenticator=parts.store.tokens,
         readiness=parts,
         metrics=parts.metrics,
+        census=Census(parts.store, clock),
         clock=clock,
         limits=Limits.of(settings),
         rate_limiter=RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst),
         token_key=settings.key,
+        tracer=parts.telemetry,
     )
 
     @contextlib.asynccontextmanager
@@ -170,6 +209,8 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
         await parts.deliverer.stop()
         await parts.policy.stop()
         await asyncio.to_thread(parts.store.stop)
+        if parts.telemetry is not None:
+            await asyncio.to_thread(parts.telemetry.stop)
 
 
 def _close_before_ending(waiters: Waiters) -> None:

@@ -1,5 +1,6 @@
 """What the command line does on the server's own machine (`cli.backend.Backend`)."""
 
+import importlib
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ class ServerBackend:
         self._require_token(settings, url)
         _in_database(url, lambda: _on(url, lambda connection: _require_key(connection, _keys(settings))))
         self._require_policy(settings)
+        self._require_telemetry(settings)
         serving.serve(settings)
 
     def upgrade(self) -> str:
@@ -185,6 +187,18 @@ class ServerBackend:
                 return work(record)
 
         return _in_database(url, look)
+
+    def _require_telemetry(self, settings: Settings) -> None:
+        if settings.otel_endpoint is None:
+            return
+        try:
+            importlib.import_module("cstp_server.telemetry")
+        except ModuleNotFoundError as missing:
+            if not (missing.name or "").startswith("opentelemetry"):
+                raise
+            raise BackendError(
+                "`CSTP_OTEL_ENDPOINT` takes the extra `otel`: `pip install 'cstp-server[otel]'`, or leave it unset"
+            ) from None
 
     def _with_schema(self, settings: Settings, work: Callable[[Connection], T]) -> T:
         url = _url(settings)

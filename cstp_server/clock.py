@@ -30,6 +30,11 @@ class SystemClock:
         return time.monotonic()
 
 
+def stopwatch() -> int:
+    """Nanoseconds since some moment, for measuring what is over in a few microseconds; for the record, and not to decide on."""
+    return time.perf_counter_ns()
+
+
 def new_id(prefix: str) -> str:
     """A new id that sorts by its time of creation: the prefix, an underscore, a ULID."""
     return f"{prefix}_{ulid_now()}"

@@ -10,6 +10,7 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -121,7 +122,7 @@ class _Outsider:
             with suppress(RuntimeError):  # the loop has ended meanwhile, and nobody waits for the answer
                 loop.call_soon_threadsafe(self._tell, answered, reason)
 
-        threading.Thread(target=look, name=f"guard {self.guard.name}", daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(look,), name=f"guard {self.guard.name}", daemon=True).start()
 
     def _tell(self, answered: "asyncio.Future[str | None]", reason: str | None) -> None:
         self._end()

@@ -52,7 +52,7 @@ class LivePolicy:
         self._loop = asyncio.get_running_loop()
         self._transactor = transactor
         self._on_change = on_change
-        self._metrics.reloaded(accepted=True, at=self._clock.now())
+        self._metrics.reloaded(accepted=True, at=self._clock.now(), version=self.current.version)
         self._spawn(watch(self._file.path, self._reread))
         self._spawn(on_change())
 
@@ -101,7 +101,7 @@ class LivePolicy:
         return str(replace(problem, file=str(file.relative_to(root)) if file.is_relative_to(root) else file.name))
 
     def _report(self, reloaded: Reloaded) -> None:
-        self._metrics.reloaded(accepted=not reloaded.problems, at=self._clock.now())
+        self._metrics.reloaded(accepted=not reloaded.problems, at=self._clock.now(), version=reloaded.version)
         if reloaded.problems:
             _log.error("policy_rejected", problems=reloaded.problems, in_force=reloaded.version)
         elif reloaded.changed:

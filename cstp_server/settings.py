@@ -73,6 +73,18 @@ class Settings(BaseSettings):
     allow_unreviewed_dimensions: bool = Field(
         default=False, description="Whether constraint dimensions of installed packages can be used without an approval; for tests."
     )
+    otel_endpoint: str | None = Field(
+        default=None,
+        description="Where traces are sent to by OTLP over HTTP, such as `http://127.0.0.1:4318`; takes the extra `otel`.",
+    )
+    otel_service_name: str = Field(
+        default="cstp-server",
+        validation_alias=AliasChoices("CSTP_OTEL_SERVICE_NAME", "OTEL_SERVICE_NAME"),
+        description="What the service is called in traces; `OTEL_SERVICE_NAME` says it too.",
+    )
+    otel_sample_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="The share of the traces beginning here that is recorded; others as their callers have it."
+    )
     shutdown_timeout_ms: int = Field(default=10_000, ge=0, description="How long calls in flight may take to finish after SIGTERM.")
 
     @field_validator("token_key")
@@ -81,6 +93,15 @@ class Settings(BaseSettings):
         if key is not None and len(key.get_secret_value().encode()) > LONGEST_KEY:
             raise ValueError(f"must be at most {LONGEST_KEY} bytes long")
         return key
+
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _leads_to_a_collector(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("must be a URL such as `http://127.0.0.1:4318`")
+        return url
 
     @field_validator("public_url")
     @classmethod

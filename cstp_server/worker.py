@@ -26,6 +26,8 @@ from cstp_server.services.tidying import Tidy
 Key = tuple[str, str]
 _log = structlog.get_logger(__name__)
 _DAY_MS = 86_400_000
+_COUNTED_APART_MS = 7_200_000
+"""For how long every process may have tallies of its own: none adds to those of hours that were over so long ago."""
 _PRUNE_EVERY_SECONDS = 3600.0
 _APPRAISE_EVERY_SECONDS = 10.0
 _STOP_EVERY_SECONDS = 30.0
@@ -82,6 +84,14 @@ class Upkeep(Protocol):
         """Delete a small batch of the habits that nobody has put on record since `before`; how many."""
         ...
 
+    async def merge_tallies(self, before: int) -> int:
+        """Make one row each of a few tallies of hours that were over at `before`; how many there were."""
+        ...
+
+    async def prune_tallies(self, tenant: str, before: int) -> int:
+        """Delete a small batch of a tenant's tallies of hours before `before`; how many."""
+        ...
+
     async def prune_log(self, before: int, key: Key) -> int:
         """Delete a small batch of a circuit's log that nothing needs any more; how many."""
         ...
@@ -119,13 +129,16 @@ class Worker:
         on_versions: Callable[[Mapping[str, int]], None],
         appraising: Appraising,
         sweep_interval_ms: int,
+        on_round: Callable[[str, str], None],
     ) -> None:
+        """`on_round` is told of every round which task it was, and whether it was `done`, `waited` for the store, or `faulted`."""
         self._upkeep = upkeep
         self._transactor = transactor
         self._policy = policy
         self._clock = clock
         self._on_versions = on_versions
         self._appraising = appraising
+        self._on_round = on_round
         self._sweep_seconds = sweep_interval_ms / 1000
         self._tasks: list[asyncio.Task[None]] = []
         self._store_answers = True
@@ -208,6 +221,8 @@ class Worker:
                 await _breathe()
         while await self._upkeep.prune_habits(self._clock.now() - FORGOTTEN_AFTER_MS):
             await _breathe()
+        while await self._upkeep.merge_tallies(self._clock.now() - _COUNTED_APART_MS):
+            await _breathe()
 
     async def prune(self) -> None:
         """Delete what is past its retention, in batches small enough not to be noticed."""
@@ -220,10 +235,9 @@ class Worker:
             return
         before = self._clock.now() - days * _DAY_MS
         for tenant in await self._upkeep.tenants():
-            while await self._upkeep.prune_decisions(tenant, before):
-                await _breathe()
-            while await self._upkeep.prune_hits(tenant, before):
-                await _breathe()
+            for prune in (self._upkeep.prune_decisions, self._upkeep.prune_hits, self._upkeep.prune_tallies):
+                while await prune(tenant, before):
+                    await _breathe()
         after: Key | None = None
         while page := await self._upkeep.all_circuits(after, _PAGE):
             after = (page[-1].tenant, page[-1].scope)
@@ -247,7 +261,10 @@ class Worker:
                 await _breathe()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        task = asyncio.current_task()
+        name = task.get_name() if task is not None else ""
         while True:
+            result = "done"
             try:
                 await work()
                 self._store_answers = True
@@ -255,8 +272,11 @@ class Worker:
                 if self._store_answers:
                     _log.debug("worker_waits_for_store", reason=type(error).__name__)
                 self._store_answers = False
+                result = "waited"
             except Exception as fault:  # noqa: BLE001 - the worker must outlive whatever one round of it meets
-                _log.error("worker_faulted", exc_info=fault)
+                _log.error("worker_faulted", task=name, exc_info=fault)
+                result = "faulted"
+            self._on_round(name, result)
             await asyncio.sleep(seconds)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cstp_server.domain.circuit_state import TRANSITIONS, State
+from cstp_server.metrics import describe as describe_metrics
 from cstp_server.policy.reference import reference as policy_reference
 from cstp_server.rpc.reference import reference as rpc_reference
 from cstp_server.settings import SettingInfo, describe
@@ -41,10 +42,17 @@ def _table(settings: Iterable[SettingInfo]) -> str:
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
+def metrics_table() -> str:
+    """Every metric."""
+    rows = [f"| `{metric.name}` | {metric.type} | {metric.description} |" for metric in describe_metrics()]
+    return "\n".join(["| metric | type | says |", "| --- | --- | --- |", *rows])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "breaker": breaker_diagram,
     "settings": settings_table,
     "first-settings": first_settings_table,
+    "metrics": metrics_table,
 }
 
 

@@ -13,6 +13,7 @@ from cstp_server.cli import (
     decisions,
     events,
     exits,
+    metrics,
     notifications,
     policies,
     postures,
@@ -108,6 +109,7 @@ for command in (
     circuits.trip,
     tripwires.tripwires,
     events.events,
+    metrics.metrics,
     rules.guardrails,
     rules.reload,
 ):

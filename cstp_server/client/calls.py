@@ -33,6 +33,7 @@ from cstp_server.client.results import (
     EventPage,
     Guardrails,
     History,
+    Metrics,
     Posture,
     PostureChange,
     PostureHistory,
@@ -132,6 +133,14 @@ def tripwire_stats(*, since: str | None = None, agent: str | None = None) -> Cal
     client.tripwire_stats(agent="refund-bot").total
     """
     return Call("cstp.getTripwireStats", given(since=since, agent=agent), partial(decode, TripwireStats))
+
+
+def metrics(*, since: str | None = None) -> Call[Metrics]:
+    """How agents stand, what moved them, and how evaluations turned out; `since` is an RFC 3339 time. Needs the role `viewer`.
+
+    client.metrics(since="2026-02-01T00:00:00Z").average_posture_level
+    """
+    return Call("cstp.getMetrics", given(since=since), partial(decode, Metrics))
 
 
 def review(

@@ -423,6 +423,23 @@ class TrustMetrics(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics(Answer):
+    """How agents stand, what moved them, and how evaluations of constraints turned out; none where there was nothing to measure yet."""
+
+    posture_distribution: Mapping[str, int] = field(default_factory=dict)
+    average_posture_level: float | None = None
+    transitions_by_type: Mapping[str, int] = field(default_factory=dict)
+    circuit_breaker_opens: int = 0
+    emergency_downgrades: int = 0
+    evaluations_total: int = 0
+    evaluations_passed: int = 0
+    pass_rate: float | None = None
+    dimension_failures: Mapping[str, int] = field(default_factory=dict)
+    anti_gaming_flags: Mapping[str, int] = field(default_factory=dict)
+    average_evaluation_time_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DimensionCheck:
     """What one dimension says of a context; `missing` names the key that the context should have had."""
 

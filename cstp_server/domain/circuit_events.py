@@ -10,6 +10,18 @@ from cstp_server.domain.circuit_state import Cause, Circuit, State, Step, Transi
 from cstp_server.domain.events import Event, EventType
 
 SYSTEM_ACTOR = "system"
+CIRCUIT_MOVES = frozenset(
+    {
+        EventType.CIRCUIT_OPENED,
+        EventType.CIRCUIT_HALF_OPENED,
+        EventType.CIRCUIT_CLOSED,
+        EventType.CIRCUIT_FORCED,
+        EventType.CIRCUIT_CLEARED,
+        EventType.CIRCUIT_AMENDED,
+        EventType.CIRCUIT_ARCHIVED,
+    }
+)
+"""The events whose data says what a circuit's state was, what it is, and the cause."""
 
 
 @dataclass(frozen=True, slots=True)

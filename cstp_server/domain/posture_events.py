@@ -15,6 +15,9 @@ _TYPES = {
     TransitionType.EMERGENCY_DOWNGRADE: EventType.POSTURE_DOWNGRADED,
 }
 
+POSTURE_MOVES = frozenset({*_TYPES.values(), EventType.POSTURE_REFUSED})
+"""The events of attempts to move an agent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -51,6 +51,7 @@ async def await_decision(context: Context, params: AwaitParams) -> AwaitResult |
     """How the decision stands, as soon as it waits no more."""
     services = context.services
     request = AwaitRequest(params.id, min(_asked_for(params), _left(context)))
+    context.concerns(params.id)
     answer = await awaiting.await_decision(services.waiting, services.transactor, services.reader, services.clock, context.caller, request)
     return answer if isinstance(answer, Refusal) else AwaitResult.of(answer)
 

@@ -80,7 +80,8 @@ async def check(context: Context, params: CheckParams) -> CheckResult | Refusal:
     if isinstance(answer, Refusal):
         return answer
     verdict = answer.verdict
-    services.metrics.answered(verdict.intervention.label)
+    services.metrics.answered(verdict)
+    context.concerns(answer.decision_id, verdict.intervention.label)
     if not verdict.allowed:
         log.info(
             "decision not allowed",

@@ -1,8 +1,11 @@
 """What a handler has at hand: the machinery behind the ports, and who is calling."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from cstp_server.census import Census
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
 from cstp_server.metrics import Metrics
@@ -10,6 +13,9 @@ from cstp_server.rpc.health import Readiness
 from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
 from cstp_server.services.ports import Authenticator, Dimensions, Guardians, PolicySource, Reader, Transactor, Waiting
+from cstp_server.tracing import Span, Tracer
+
+_NOT_TRACED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +31,12 @@ class Services:
     authenticator: Authenticator
     readiness: Readiness
     metrics: Metrics
+    census: Census
     clock: Clock
     limits: Limits
     rate_limiter: RateLimiter
     token_key: bytes = b""
+    tracer: Tracer | None = None
 
 
 class Traced(Protocol):
@@ -41,9 +49,19 @@ class Traced(Protocol):
 
 
 class Context(NamedTuple):
-    """One request: the services, its caller, its id in the log, and when it came (`clock.monotonic`, in seconds)."""
+    """One request: the services, its caller, its id in the log, and when it came (`clock.monotonic`, in seconds).
+
+    `propagated` is what the caller says of the trace that it is part of, and `span` the call in it, where calls are traced.
+    """
 
     services: Services
     caller: Caller
     correlation_id: str
     since: float
+    propagated: Mapping[str, str] = _NOT_TRACED
+    span: Span | None = None
+
+    def concerns(self, decision_id: str, intervention: str | None = None) -> None:
+        """Tell the trace, if there is one, which decision the call is about, and what was answered, where it is a check."""
+        if self.span is not None:
+            self.span.concerns(decision_id, intervention)

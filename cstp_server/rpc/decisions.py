@@ -176,6 +176,7 @@ class ListDecisionsResult(Result):
 
 async def get(context: Context, params: GetDecisionParams) -> GetDecisionResult | Refusal:
     """One decision of the caller's tenant."""
+    context.concerns(params.id)
     decision = await decisions.get(context.services.transactor, context.services.reader, context.caller, params.id)
     return decision if isinstance(decision, Refusal) else GetDecisionResult(found=True, decision=DecisionResult.of(decision))
 

@@ -45,6 +45,10 @@ class Gate(Protocol):
         """Why this call is not carried out, if it is not."""
         ...
 
+    def refused(self, code: int) -> None:
+        """Something was answered with an error's code before any method was found for it."""
+        ...
+
     def called(self, method: str, code: int, seconds: float) -> None:
         """A call of a known method was answered, with code 0 or an error's."""
         ...
@@ -102,7 +106,7 @@ class Dispatcher(Generic[C]):
         """The answer to a body: one response, a batch of them in order, or nothing."""
         document = parse(body, self._limits)
         if isinstance(document, Failure):
-            return failed(self._gate.admit(context) or document)
+            return self._refuse(context, document)
         if isinstance(document.value, list):
             return await self._answer_batch(document.value, document, context)
         response = await self._respond(document.value, document.doubtful, context)
@@ -110,24 +114,31 @@ class Dispatcher(Generic[C]):
 
     async def _answer_batch(self, calls: list[Any], document: Document, context: C) -> Reply:
         if not calls:
-            return failed(self._gate.admit(context) or _INVALID_REQUEST)
+            return self._refuse(context, _INVALID_REQUEST)
         if len(calls) > self._limits.batch:
             too_many = {"expected": f"at most {self._limits.batch} calls in a batch"}
-            return failed(self._gate.admit(context) or Failure(Code.INVALID_REQUEST, "Invalid Request", too_many))
+            return self._refuse(context, Failure(Code.INVALID_REQUEST, "Invalid Request", too_many))
         responses = [await self._respond(call, document.doubtful, context) for call in calls]
         said = [response.content for response in responses if response is not None]
         return Reply.of(200, orjson.dumps(said)) if said else _NOTHING
+
+    def _refuse(self, context: C, failure: Failure) -> Reply:
+        """The reply to a body of which nothing is carried out, for a reason of its own if its caller is admitted."""
+        failure = self._gate.admit(context) or failure
+        self._gate.refused(failure.code)
+        return failed(failure)
 
     async def _respond(self, call: Any, doubtful: bool, context: C) -> _Response | None:
         """The response to one call; none for a notification."""
         refused = self._gate.admit(context)
         problem = _envelope_problem(call, self._limits, doubtful)
         id = _id_or_none(call, self._limits, doubtful)
-        if problem is not None and problem.code is Code.INVALID_REQUEST:
-            return _failed(refused or problem, id)
-        if refused is not None or problem is not None:
-            return _failed(refused or problem or _INVALID_REQUEST, id) if "id" in call else None
-        return await self._carry_out(call, context)
+        failure = refused or problem
+        if failure is None:
+            return await self._carry_out(call, context)
+        self._gate.refused(failure.code)
+        is_call = problem is None or problem.code is not Code.INVALID_REQUEST
+        return None if is_call and "id" not in call else _failed(failure, id)
 
     async def _carry_out(self, call: dict[str, Any], context: C) -> _Response | None:
         request, result = await dispatch_request(self._methods, context, create_request(call))

@@ -13,6 +13,7 @@ from cstp_server.rpc.dispatch import Dispatcher, Reply, failed, id_of
 from cstp_server.rpc.errors import Code, Failure, failure_of_fault, internal_error
 from cstp_server.rpc.methods import procedures
 from cstp_server.rpc.middleware import correlation_id
+from cstp_server.rpc.traced import propagated, traced
 
 _JSON_TYPES = frozenset({b"application/json", b"application/json-rpc", b"application/jsonrequest"})
 
@@ -25,6 +26,7 @@ class Admission:
     def __init__(self, services: Services) -> None:
         self._take = services.rate_limiter.take
         self.called = services.metrics.called
+        self.refused = services.metrics.refused
 
     def admit(self, context: Context) -> Failure | None:
         """Why this call is not carried out, if it is not."""
@@ -45,7 +47,9 @@ class CstpEndpoint:
         self._services = services
         self._limits = services.limits
         self._identification = Identification(services.authenticator, services.token_key)
-        self._dispatcher: Dispatcher[Context] = Dispatcher(procedures(), services.limits, Admission(services), services.clock)
+        self._is_traced = services.tracer is not None
+        methods = procedures() if services.tracer is None else traced(procedures(), services.tracer)
+        self._dispatcher: Dispatcher[Context] = Dispatcher(methods, services.limits, Admission(services), services.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -60,14 +64,20 @@ class CstpEndpoint:
         headers = dict(scope["headers"])
         refused = self._refusal(scope, headers)
         if refused is not None:
+            self._services.metrics.refused(Code.INVALID_REQUEST)
             return refused
         body = await self._read(receive)
         if body is None:
+            self._services.metrics.refused(Code.INVALID_REQUEST)
             return self._too_large()
         caller = await self._caller(scope, headers)
         if isinstance(caller, Failure):
+            self._services.metrics.refused(caller.code)
             return failed(caller, id_of(body, self._limits))
-        return await self._dispatcher.answer(body, Context(self._services, caller, correlation_id(scope), self._services.clock.monotonic()))
+        context = Context(self._services, caller, correlation_id(scope), self._services.clock.monotonic())
+        if self._is_traced:
+            context = context._replace(propagated=propagated(headers))
+        return await self._dispatcher.answer(body, context)
 
     async def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | Failure:
         try:

@@ -471,6 +471,22 @@ REJECT_DIMENSION = Example(
     {"name": "token_limit", "note": "it trusts what agents say of themselves"},
     {**_APPROVED, "status": "rejected", "note": "it trusts what agents say of themselves"},
 )
+METRICS = Example(
+    {"since": "2026-02-01T00:00:00Z"},
+    {
+        "postureDistribution": {"full_autonomy": 1, "assisted": 0, "supervised": 1, "human_decides": 0, "blocked": 1},
+        "averagePostureLevel": 3,
+        "transitionsByType": {"upgrade": 1, "downgrade": 1, "maintain": 0, "emergency_downgrade": 1},
+        "circuitBreakerOpens": 1,
+        "emergencyDowngrades": 1,
+        "evaluationsTotal": 40,
+        "evaluationsPassed": 38,
+        "passRate": 0.95,
+        "dimensionFailures": {"cost_limit": 2},
+        "antiGamingFlags": {"boundary_pushing": 3},
+        "averageEvaluationTimeMs": 0.021,
+    },
+)
 LIST_GUARDRAILS = Example(
     {},
     {

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from cstp_server import __doc__ as description
 from cstp_server import __version__
+from cstp_server.census import Census
 from cstp_server.metrics import Metrics
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -38,11 +39,11 @@ def ready(readiness: Readiness) -> Endpoint:
     return answer
 
 
-def measured(metrics: Metrics) -> Endpoint:
+def measured(metrics: Metrics, census: Census) -> Endpoint:
     """The metrics, for Prometheus."""
 
     async def answer(_request: Request) -> Response:
-        body, content_type = metrics.render()
+        body, content_type = metrics.render(await census.latest())
         return Response(body, media_type=content_type)
 
     return answer

@@ -6,6 +6,8 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cstp_server.clock import new_id
+from cstp_server.correlation import CURRENT
+from cstp_server.redaction import redacted
 
 CORRELATION_ID = "cstp.correlation_id"
 _TAKEN = (b"x-request-id", b"x-correlation-id")
@@ -26,7 +28,8 @@ class CorrelationIds:
             await self._app(scope, receive, send)
             return
         id = _presented(scope["headers"]) or b"%s-%x" % (self._process, next(self._numbers))
-        scope[CORRELATION_ID] = id.decode()
+        scope[CORRELATION_ID] = name = id.decode()
+        CURRENT.set(name)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -44,6 +47,11 @@ def correlation_id(scope: Scope) -> str:
 
 def _presented(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     for name, value in headers:
-        if name in _TAKEN and _SANE.fullmatch(value):
+        if name in _TAKEN and _SANE.fullmatch(value) and not _is_secret(value.decode()):
             return value
     return None
+
+
+def _is_secret(id: str) -> bool:
+    """Whether it looks like a credential, which must not get into the log."""
+    return redacted(id) != id

@@ -63,6 +63,7 @@ async def record(context: Context, params: RecordParams) -> RecordResult | Refus
     answer = await recording.record(services.transactor, context.caller, request)
     if isinstance(answer, Refusal):
         return answer
+    context.concerns(answer.id)
     warnings = [FindingResult.of(finding) for finding in answer.warnings]
     return RecordResult(success=True, id=answer.id, timestamp=answer.at, guardrail_warnings=warnings)
 

@@ -54,6 +54,7 @@ class ResolveResult(Result):
 async def resolve(context: Context, params: ResolveParams) -> ResolveResult | Refusal:
     """Settle a decision that waits."""
     request = ResolveRequest(params.id, Resolution(params.resolution), params.note)
+    context.concerns(params.id)
     services = context.services
     answer = await resolving.resolve(
         services.transactor,

@@ -96,6 +96,7 @@ async def review(context: Context, params: ReviewParams) -> ReviewResult | Refus
         amend=params.amend is True,
         inline=_inline(params.id, params.decision, services.limits) if params.decision is not None else None,
     )
+    context.concerns(params.id)
     answer = await reviewing.review(services.transactor, context.caller, request)
     return answer if isinstance(answer, Refusal) else ReviewResult.of(answer)
 

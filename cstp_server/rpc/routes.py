@@ -15,6 +15,6 @@ def routes(services: Services) -> list[BaseRoute]:
         Route(CALLS, CstpEndpoint(services)),
         Route("/health", health),
         Route("/ready", ready(services.readiness)),
-        Route("/metrics", measured(services.metrics)),
+        Route("/metrics", measured(services.metrics, services.census)),
         Route("/.well-known/agent.json", agent_card(tuple(method.name for method in METHODS))),
     ]

@@ -5,6 +5,7 @@ from datetime import tzinfo
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from cstp_server.clock import stopwatch
 from cstp_server.dimensions.built_in import BUILT_IN
 from cstp_server.dimensions.contexts import COST_USED, CURRENT_TIME, REQUESTS_IN_PERIOD, prepared
 from cstp_server.dimensions.cost_limit import CostLimit
@@ -64,12 +65,16 @@ class Bounding(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What the constraints say of an action, and what that shows of the agent: its habits from then on, none where nobody looks at them."""
+    """What the constraints say of an action, and what that shows of the agent: its habits from then on, none where nobody looks at them.
+
+    `nanoseconds` is how long it took to say it, for the tallies.
+    """
 
     evaluation: Evaluation
     findings: tuple[Finding, ...] = ()
     habits: Habits | None = None
     flags: tuple[str, ...] = ()
+    nanoseconds: int = 0
 
 
 def report(held: Held) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def _rates(bounds: Iterable[Bound], agent_id: str) -> Mapping[str, RateCharge]:
 
 def hold(bounding: Bounding, policy: Policy, usage: Mapping[str, Usage], reviews: Reviews, known: AgentHabits | None, now: int) -> Held:
     """Hold an action against its constraints at `now`, which may be yet to come. Nothing is said of habits where they are not `known`."""
-    constraints, zone = policy.constraints, policy.time_zone
+    constraints, zone, began = policy.constraints, policy.time_zone, stopwatch()
     tallies = {period: charge.counted(usage[charge.subject], now, zone) + 1 for period, charge in bounding.rates.items()}
     said, counts = _counted(bounding.context, tallies)
     context = prepared(said, now, zone, counts)
@@ -109,9 +114,9 @@ def hold(bounding: Bounding, policy: Policy, usage: Mapping[str, Usage], reviews
     evaluation = evaluate(bounds, context, constraints.mode, missing_passes=constraints.missing_passes)
     findings = () if evaluation.satisfied else tuple(_violations(bounding, policy, evaluation, usage, now))
     if known is None:
-        return Held(evaluation, findings)
+        return Held(evaluation, findings, nanoseconds=stopwatch() - began)
     habits, flags = observe(known.habits, evaluation if _tells(bounding.context, evaluation) else told(evaluation))
-    return Held(evaluation, (*findings, *_gaming(policy, flags)), habits, flags)
+    return Held(evaluation, (*findings, *_gaming(policy, flags)), habits, flags, stopwatch() - began)
 
 
 def _counted(context: Mapping[str, Any], tallies: Mapping[str, int]) -> tuple[Mapping[str, Any], Mapping[str, int] | None]:

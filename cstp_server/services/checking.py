@@ -24,6 +24,7 @@ from cstp_server.services.ledger import Ledger
 from cstp_server.services.looking import NO_LEASES, Leases, Looked, classify, lease, look
 from cstp_server.services.ports import Decided, Needs, Transactor, UsageChange, View
 from cstp_server.services.requests import CheckRequest
+from cstp_server.services.tallying import tally_of
 from cstp_server.services.tripping import UNTRIPPED, Tripped, tripped
 
 
@@ -93,6 +94,7 @@ class Check:
             hits=left.hits,
             habits=_observed(looked, held, now),
             events=self._events(case, answer, looked, taken, left, attribution, held),
+            tallies=() if held is None else tally_of(held.evaluation, held.flags, held.nanoseconds),
         )
 
     @property

@@ -1,24 +1,26 @@
 """Constraints on demand: holding a context against bounds that the caller brings along, and comparing bounds (SPEC 9)."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cstp_server.clock import stopwatch
 from cstp_server.dimensions.contexts import REQUESTS_IN_PERIOD, prepared
 from cstp_server.dimensions.rate_limit import RateLimit, spans
 from cstp_server.dimensions.reading import read_bounds
 from cstp_server.dimensions.spelling import canonical_context
 from cstp_server.dimensions.tightening import violations
 from cstp_server.domain.callers import Caller, Role
-from cstp_server.domain.constraints import Bound, Interaction, evaluate
+from cstp_server.domain.constraints import Bound, Evaluation, Interaction, evaluate
 from cstp_server.domain.gaming import observe
 from cstp_server.domain.refusals import Refusal
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.bounding import told, unusable
 from cstp_server.services.identity import agent_of
-from cstp_server.services.ports import Decided, Dimensions, Needs, PolicySource, Reader, Transactor, View
+from cstp_server.services.ports import Decided, Dimensions, Needs, PolicySource, Reader, Tally, Transactor, View
 from cstp_server.services.requests import EvaluateRequest, EvaluationAnswer
+from cstp_server.services.tallying import tally_of
 
 _OBSERVERS = (Role.AGENT, Role.OPS)
 
@@ -94,11 +96,22 @@ class Evaluate:
 
     def decide(self, policy: Policy, view: View, now: int) -> Decided[EvaluationAnswer]:
         """Hold the context against the constraints."""
+        began = stopwatch()
         context = prepared(self.context, now, policy.time_zone, self.tallies)
         evaluation = evaluate(self.bounds, context, self.mode, missing_passes=policy.constraints.missing_passes)
         if self.agent_id is None:
-            return Decided(EvaluationAnswer(evaluation, self.mode))
+            return Decided(EvaluationAnswer(evaluation, self.mode), tallies=self._tally(evaluation, (), began))
         known = view.habits(self.agent_id)
         habits, flags = observe(known.habits, told(evaluation) if self.tallies is not None else evaluation, on_demand=True)
         after = known.after(habits, now) if self.caller.may(*_OBSERVERS) else None
-        return Decided(EvaluationAnswer(evaluation, self.mode, flags), habits=(after,) if after is not None else ())
+        return Decided(
+            EvaluationAnswer(evaluation, self.mode, flags),
+            habits=(after,) if after is not None else (),
+            tallies=self._tally(evaluation, flags, began),
+        )
+
+    def _tally(self, evaluation: Evaluation, flags: Sequence[str], began: int) -> Tally:
+        if not self.caller.may(*_OBSERVERS):
+            return ()
+        unknown = frozenset([bound.name for bound in self.bounds if bound.dimension is None])
+        return tally_of(evaluation, flags, stopwatch() - began, unknown)

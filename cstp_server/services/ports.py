@@ -8,7 +8,7 @@ answers when they are durable.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from cstp_server.domain.agent_habits import AgentHabits
 from cstp_server.domain.callers import Caller
@@ -29,6 +29,8 @@ from cstp_server.domain.usage import Claim, Usage
 from cstp_server.policy.compiled import Policy, SelfReported
 
 T = TypeVar("T")
+Tally: TypeAlias = tuple[tuple[str, int], ...]
+"""What is counted by name, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class Decided(Generic[T]):
     dimension_reviews: tuple[DimensionReview, ...] = ()
     events: tuple[Event, ...] = ()
     outbox: tuple[OutboxChange, ...] = ()
+    tallies: Tally = ()
+    """So many more of each, for reading."""
     bumps: tuple[str, ...] = ()
     """Versions that every process watches and that are to be counted up: `tokens`, `policy`."""
 
@@ -262,6 +266,18 @@ class EventEntry:
     hash: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """What is in the store, over all tenants: circuits in use by kind of scope and state, agents that were ever moved by posture, and the
+    decisions that wait. `waiting_since` is when the first of these was asked for, in ms since the epoch.
+    """
+
+    circuits: Mapping[tuple[str, str], int]
+    postures: Mapping[str, int]
+    waiting: int
+    waiting_since: int | None
+
+
 class Reader(Protocol):
     """Reads that change nothing and wait for no writer."""
 
@@ -313,6 +329,22 @@ class Reader(Protocol):
 
     async def event_entries(self, tenant: str, query: EventQuery) -> Sequence[EventEntry]:
         """Events that match, newest first, at most `query.limit`."""
+        ...
+
+    async def known_agents(self, tenant: str) -> Mapping[str, AgentPosture | None]:
+        """Every agent that has decisions or was ever moved, with its posture if it was."""
+        ...
+
+    async def moves(self, tenant: str, *, since: int | None) -> Mapping[TransitionType, int]:
+        """How often agents were moved, by type; attempts that were refused are none."""
+        ...
+
+    async def openings(self, tenant: str, *, since: int | None) -> int:
+        """How often circuits opened, forced ones included."""
+        ...
+
+    async def tallies(self, tenant: str, *, since: int | None) -> Mapping[str, int]:
+        """What was counted by name, from the beginning of the hour of `since` on."""
         ...
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:

@@ -13,6 +13,7 @@ from cstp_server.domain.postures import AgentPosture, Posture, TransitionType
 from cstp_server.domain.resolutions import Resolution
 from cstp_server.domain.trust import Autonomy, TrustState
 from cstp_server.domain.trust_scores import Record
+from cstp_server.services.tallying import EvaluationCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,25 @@ class ConfirmationAnswer:
     required: bool
     state: TrustState
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceMetrics:
+    """How the agents of a tenant stand, none of them left out; how often they were moved and circuits opened; and their evaluations.
+
+    `average_level` is between 1 (all blocked) and 5 (all autonomous), none while there is no agent.
+    """
+
+    agents: Mapping[Posture, int]
+    average_level: float | None
+    moves: Mapping[TransitionType, int]
+    openings: int
+    evaluations: EvaluationCounts
+
+    @property
+    def emergencies(self) -> int:
+        """How often an agent was blocked past all guards."""
+        return self.moves[TransitionType.EMERGENCY_DOWNGRADE]
 
 
 @dataclass(frozen=True, slots=True)

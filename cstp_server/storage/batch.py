@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cstp_server.correlation import CURRENT
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.policy.compiled import Policy
@@ -69,6 +70,7 @@ class Batch:
 
     def decide(self, job: Job, now: int) -> Any:
         """One use case's answer; its changes are there for the next one."""
+        CURRENT.set(job.correlation_id)
         use_case = job.use_case
         caller = use_case.caller
         if caller is not None and not self._tokens.is_valid_at(caller, self._tokens_version, self._loader.connection):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cstp_server.clock import Clock
+from cstp_server.correlation import CURRENT
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
 from cstp_server.services.ports import Needs, UseCase
 
@@ -30,6 +31,8 @@ class Limits:
 class Job:
     """A call on its way. `result` is an answer or the exception that the caller gets; `needs` is what it last asked for.
 
+    `correlation_id` names the request that it is part of.
+
     Whoever takes the one `ticket` decides: the thread, that the call is carried out; the watch, that it never will be.
     """
 
@@ -37,6 +40,7 @@ class Job:
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     deadline: float
+    correlation_id: str | None = None
     result: Any = None
     needs: Needs = _NO_NEEDS
     ticket: list[None] = field(default_factory=lambda: [None])
@@ -81,7 +85,7 @@ class Calls:
             raise Overloaded
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | Refusal] = loop.create_future()
-        job = Job(use_case, future, loop, self._clock.monotonic() + self._limits.deadline_ms / 1000)
+        job = Job(use_case, future, loop, self._clock.monotonic() + self._limits.deadline_ms / 1000, CURRENT.get())
         self._deadlines.append(job)
         if self._watching is not loop:
             self._watching = loop

@@ -79,13 +79,6 @@ def all_circuits(connection: Connection, after: Key | None, limit: int) -> Seque
     return [CircuitMark(row.tenant, row.scope, row.archived_at is not None, row.state == State.CLOSED.value) for row in rows]
 
 
-def state_counts(connection: Connection) -> dict[str, int]:
-    """How many circuits in use are in each state."""
-    table = tables.circuits
-    query = select(table.c.state, func.count()).where(table.c.archived_at.is_(None)).group_by(table.c.state)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
 def versions(connection: Connection) -> dict[str, int]:
     """The counters that processes watch."""
     return {row.name: row.value for row in connection.execute(select(tables.versions))}

@@ -1,6 +1,7 @@
 """Outages of the store in the log: one line when it begins and one when it is over, however many calls meet it."""
 
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
@@ -24,8 +25,10 @@ class Side(StrEnum):
 class Outage:
     """Whether the store works, by what was last tried. It is over once every side that failed works, and none has failed for a while."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_change: Callable[[str, bool], None]) -> None:
+        """`on_change` is told of a side, by its name, whether it works from now on."""
         self._clock = clock
+        self._on_change = on_change
         self._changing = threading.Lock()
         self._failing: set[Side] = set()
         self._failed_at = 0.0
@@ -41,7 +44,9 @@ class Outage:
             if not self._failing or (isinstance(error, FileLost) and cause not in self._told):
                 _log.error("store_unavailable", side=side.value, cause=cause)
                 self._told.add(cause)
-            self._failing.add(side)
+            if side not in self._failing:
+                self._failing.add(side)
+                self._on_change(side.value, False)  # noqa: FBT003 - a callback has no names for what it is told
             self._failed_at = self._clock.monotonic()
 
     def is_on(self, side: Side) -> bool:
@@ -56,5 +61,6 @@ class Outage:
             if self._clock.monotonic() - self._failed_at < _QUIET_SECONDS:
                 return
             self._failing.discard(side)
+            self._on_change(side.value, True)  # noqa: FBT003
             if not self._failing:
                 _log.warning("store_available_again")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, and_, or_, select
@@ -16,12 +17,12 @@ from cstp_server.domain.circuit_state import Circuit
 from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event, EventType
-from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.postures import AgentPosture, TransitionType
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.domain.trust_scores import Record
 from cstp_server.policy.compiled import Policy, SelfReported
 from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, EventEntry, EventQuery, HitCount, Needs
-from cstp_server.storage import records, tables
+from cstp_server.storage import census, records, tables
 from cstp_server.storage.circuits import circuit_of
 from cstp_server.storage.database_file import FileReplaced
 from cstp_server.storage.decisions import decision_of
@@ -33,6 +34,7 @@ from cstp_server.storage.listing import event_entries
 from cstp_server.storage.loading import CircuitCache, Loader
 from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.rates import let_through
+from cstp_server.storage.tallies import tallies_since
 from cstp_server.storage.trouble import is_spoiled
 
 P = ParamSpec("P")
@@ -72,7 +74,9 @@ class ReadThreads:
             raise Overloaded
         self._waiting += 1
         try:
-            reading = asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._read(work, *args, **kwargs))
+            reading = asyncio.get_running_loop().run_in_executor(
+                self._threads, copy_context().run, lambda: self._read(work, *args, **kwargs)
+            )
             return await asyncio.wait_for(reading, self._deadline)
         except TimeoutError:
             raise StoreUnavailable from None
@@ -166,6 +170,22 @@ class SqlReader:
     async def event_entries(self, tenant: str, query: EventQuery) -> Sequence[EventEntry]:
         """Events that match, newest first."""
         return await self._threads.read(event_entries, tenant, query)
+
+    async def known_agents(self, tenant: str) -> Mapping[str, AgentPosture | None]:
+        """Every agent that has decisions or was ever moved, with its posture if it was."""
+        return await self._threads.read(census.known_agents, tenant)
+
+    async def moves(self, tenant: str, *, since: int | None) -> Mapping[TransitionType, int]:
+        """How often agents were moved, by type."""
+        return await self._threads.read(census.moves, tenant, since)
+
+    async def openings(self, tenant: str, *, since: int | None) -> int:
+        """How often circuits opened."""
+        return await self._threads.read(census.openings, tenant, since)
+
+    async def tallies(self, tenant: str, *, since: int | None) -> Mapping[str, int]:
+        """What was counted by name."""
+        return await self._threads.read(tallies_since, tenant, since)
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's transitions, newest first."""

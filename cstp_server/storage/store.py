@@ -11,8 +11,8 @@ from cstp_server.domain.anchors import AnchorKind, AuditKeys
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import CircuitMark
-from cstp_server.storage import maintenance, migrating, pruning
+from cstp_server.services.ports import CircuitMark, StoreCounts
+from cstp_server.storage import census, maintenance, migrating, pruning, tallies
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
@@ -51,7 +51,7 @@ class Store:
         self._journal = Journal(self._keys)
         self._anchored_at = self._left_at = 0.0
         self._seen_left: Left | None = None
-        file, outage = database_file(url), Outage(clock)
+        file, outage = database_file(url), Outage(clock, gauges.store_works)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
@@ -144,9 +144,9 @@ class Store:
         """Every circuit of every tenant, archived ones too, from the one after `after` on."""
         return await self._threads.read(maintenance.all_circuits, after, limit)
 
-    async def state_counts(self) -> Mapping[str, int]:
-        """How many circuits in use are in each state."""
-        return await self._threads.read(maintenance.state_counts)
+    async def counts(self) -> StoreCounts:
+        """What is in the store, over all tenants."""
+        return await self._threads.read(census.store_counts)
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""
@@ -195,6 +195,14 @@ class Store:
     async def prune_habits(self, before: int) -> int:
         """Delete a small batch of the habits that nobody has put on record since `before` (ms since the epoch); how many."""
         return await self._pruning.read(maintenance.prune_habits, before)
+
+    async def merge_tallies(self, before: int) -> int:
+        """Make one row each of a few tallies of hours that were over at `before` (ms since the epoch); how many there were."""
+        return await self._pruning.read(tallies.merge_tallies, before)
+
+    async def prune_tallies(self, tenant: str, before: int) -> int:
+        """Delete a small batch of a tenant's tallies of hours before `before` (ms since the epoch); how many."""
+        return await self._pruning.read(tallies.prune_tallies, tenant, before)
 
     async def prune_log(self, before: int, key: Key) -> int:
         """Delete a small batch of a circuit's log from before `before` that nothing needs any more; how many."""

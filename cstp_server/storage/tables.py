@@ -246,6 +246,18 @@ habits = Table(
     PrimaryKeyConstraint("tenant", "agent_id"),
 )
 
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("tenant", KEY, nullable=False),
+    Column("hour", BigInteger, nullable=False, comment="when it began"),
+    Column("name", KEY, nullable=False),
+    Column("writer", KEY, nullable=False, comment="the process that counted; empty: all of them"),
+    Column("counted", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "hour", "name", "writer"),
+    sqlite_with_rowid=False,
+)
+
 tokens = Table(
     "tokens",
     metadata,

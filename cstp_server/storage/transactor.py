@@ -13,7 +13,8 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from cstp_server.clock import Clock, RisingIds
+from cstp_server.clock import Clock, RisingIds, new_id
+from cstp_server.correlation import CURRENT
 from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Refusal, StoreUnavailable
 from cstp_server.policy.compiled import Policy
@@ -33,6 +34,7 @@ from cstp_server.storage.writing import Pending, Writer
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _ATTEMPTS = 5
+_MOST_NAMED = 20
 _RETRIED_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
 
@@ -43,8 +45,16 @@ class Gauges(Protocol):
         """So many calls shared a transaction."""
         ...
 
+    def commit_took(self, seconds: float) -> None:
+        """A transaction was made durable."""
+        ...
+
     def queued(self, depth: int) -> None:
         """So many calls wait now."""
+        ...
+
+    def store_works(self, side: str, works: bool) -> None:
+        """The store has begun, or ceased, to do what is asked of it: `reading` or `writing`."""
         ...
 
 
@@ -72,6 +82,7 @@ class BatchTransactor:
         self._outage = outage
         self._calls = Calls(clock, limits, gauges.queued)
         self._ids = RisingIds(clock)
+        self._counts_as = new_id("process")
         self._thread = threading.Thread(target=self._work, name="transactor", daemon=True)
         self._connection: Connection | None = None
         self._cache = CircuitCache()
@@ -115,7 +126,8 @@ class BatchTransactor:
         try:
             self._attempt(jobs)
         except Exception as fault:  # noqa: BLE001 - whatever it is, everyone must get an answer and the thread must live on
-            _log.error("transactor_faulted", calls=len(jobs), exc_info=fault)
+            ids = [job.correlation_id for job in jobs[:_MOST_NAMED] if job.correlation_id is not None]
+            _log.error("transactor_faulted", calls=len(jobs), correlation_ids=ids, exc_info=fault)
             if self._committing:
                 self._journal.forget()
             self._disconnect()
@@ -134,7 +146,12 @@ class BatchTransactor:
                 self._transact(jobs)
                 return
             except Faulted as fault:
-                _log.error("call_faulted", use_case=type(fault.job.use_case).__name__, exc_info=fault.cause)
+                _log.error(
+                    "call_faulted",
+                    use_case=type(fault.job.use_case).__name__,
+                    correlation_id=fault.job.correlation_id,
+                    exc_info=fault.cause,
+                )
                 fault.job.result = fault.cause
                 jobs = [job for job in jobs if job is not fault.job]
             except SQLAlchemyError as error:
@@ -175,6 +192,7 @@ class BatchTransactor:
 
     def _transact(self, jobs: Sequence[Job]) -> None:
         self._committing = False
+        CURRENT.set(None)
         connection = self._connected()
         results: list[Any] = []
         with connection.begin():
@@ -185,16 +203,20 @@ class BatchTransactor:
             self.on_versions(versions)
             policy = self._policy()
             loader = Loader(connection, self._cache, len(jobs))
-            writer = Writer(connection, loader.loaded, self._known_settings, self._ids, self._journal, policy.alerts)
+            writer = Writer(connection, loader.loaded, self._known_settings, self._ids, self._journal, policy.alerts, self._counts_as)
             batch = Batch(policy, loader, writer, self._tokens, versions[TOKENS_VERSION])
             batch.load(jobs)
             # whoever held the locks before has written earlier times than those after them
             now = max(current_time(connection, self._clock), now) if loader.loaded.waited else now
+            writer.now = now
             loader.load_pasts([(job.use_case.tenant, job.needs) for job in jobs], now)
             results.extend(batch.decide(job, now) for job in jobs)
+            CURRENT.set(None)
             is_proof = self._outage.is_on(Side.WRITING) and writer.pending != Pending()
             writer.flush()
             self._committing = True
+            committing = self._clock.monotonic()
+        self._gauges.commit_took(self._clock.monotonic() - committing)
         self._journal.commit()
         verify_file(connection)  # what was committed to a file that nobody will find again is not on record
         if is_proof:

@@ -19,7 +19,7 @@ from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.settings_codec import circuit_settings_to_json
 from cstp_server.services.chaining import LINK_COLUMNS
-from cstp_server.services.ports import Decided, OutboxChange, UsageChange
+from cstp_server.services.ports import Decided, OutboxChange, Tally, UsageChange
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_row, entry_row
 from cstp_server.storage.decisions import decision_row
@@ -32,6 +32,7 @@ from cstp_server.storage.journal import NEW_EVENTS, Journal
 from cstp_server.storage.loading import Key, Loaded
 from cstp_server.storage.outbox import NEW_ALERTS, outbox_rows, write_changes
 from cstp_server.storage.postures import lock_postures, posture_row
+from cstp_server.storage.tallies import add_tallies
 from cstp_server.storage.usage import RollingWindows, claim_row, usage_row
 
 
@@ -62,13 +63,16 @@ class Pending:
     habits: dict[Key, AgentHabits] = field(default_factory=dict)
     dimensions: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
     outbox: list[tuple[str, OutboxChange]] = field(default_factory=list)
+    tallies: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By tenant and name."""
     bumps: set[str] = field(default_factory=set)
 
 
 class Writer:
     """Collects what use cases decided, shows it to the next ones, and writes it.
 
-    `circuits`, `new_settings` and `written` are what the transaction changed, for those who care once it is committed.
+    `circuits`, `new_settings` and `written` are what the transaction changed, for those who care once it is committed. `counts_as` is the
+    process in whose name tallies are counted, and `now` the time that they are counted at.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Writer:
         ids: RisingIds,
         journal: Journal,
         alerts: AlertPolicy,
+        counts_as: str,
     ) -> None:
         self._connection = connection
         self._loaded = loaded
@@ -86,6 +91,8 @@ class Writer:
         self._ids = ids
         self._journal = journal
         self._alerts = alerts
+        self._counts_as = counts_as
+        self.now = 0
         self.pending = Pending()
         self.new_settings: set[str] = set()
         self.circuits: dict[Key, Circuit] = {}
@@ -117,6 +124,7 @@ class Writer:
             self._take_review(tenant, review)
         pending.events.extend(decided.events)
         pending.outbox.extend([(tenant, change) for change in decided.outbox])
+        self._count(tenant, decided.tallies)
         pending.bumps.update(decided.bumps)
         return rewritten
 
@@ -128,6 +136,8 @@ class Writer:
         self._write_usage(pending)
         self._write_agents(pending)
         self._write_constraints(pending)
+        if pending.tallies:
+            add_tallies(self._connection, pending.tallies, self.now, self._counts_as)
         if pending.events:
             rows = self._journal.rows(pending.events, self._ids.new("evt"))
             NEW_EVENTS.execute_tuples(self._connection, rows)
@@ -165,6 +175,11 @@ class Writer:
             key = (tenant, habits.agent_id)
             loaded.habits[key] = pending.habits[key] = habits
         pending.hits.extend([hit_row(tenant, hit) for hit in decided.hits])
+
+    def _count(self, tenant: str, tallies: Tally) -> None:
+        counted = self.pending.tallies
+        for name, more in tallies:
+            counted[tenant, name] = counted.get((tenant, name), 0) + more
 
     def _take_review(self, tenant: str, review: DimensionReview) -> None:
         known, key = self._loaded.dimensions, (tenant, review.name)

@@ -83,7 +83,8 @@ def test_the_runtime_lock_is_part_of_the_development_lock() -> None:
 def test_the_locks_hold_what_the_project_asks_for() -> None:
     """Every dependency of pyproject.toml is locked, at a version that it allows; `make lock` brings the locks up to date."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = {"requirements.lock": project["project"]["dependencies"], "requirements-dev.lock": project["dependency-groups"]["dev"]}
+    development = [*project["dependency-groups"]["dev"], *project["project"]["optional-dependencies"]["otel"]]
+    asked = {"requirements.lock": project["project"]["dependencies"], "requirements-dev.lock": development}
     outdated = [
         f"{lock}: {requirement}"
         for lock, requirements in asked.items()

@@ -9,6 +9,7 @@ import orjson
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from cstp_server.census import Census
 from cstp_server.dimensions.built_in import BUILT_IN
 from cstp_server.dimensions.known import KnownDimensions
 from cstp_server.domain.posture_guards import TransitionGuard
@@ -52,6 +53,7 @@ class Edge:
             authenticator=self.tokens,
             readiness=self.readiness,
             metrics=self.metrics,
+            census=Census(self.store, self.clock),
             clock=self.clock,
             limits=limits or Limits(),
             rate_limiter=RateLimiter(self.clock, per_second, burst),

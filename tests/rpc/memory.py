@@ -1,5 +1,6 @@
 """The ports that the edge stands on, in memory: the real use cases run on them, on state that a test can look at."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,12 @@ from cstp_server.domain.circuit_past import Past
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind
 from cstp_server.domain.circuits import advance
-from cstp_server.domain.decisions import Decision, Source
+from cstp_server.domain.decisions import Decision, Source, Status
 from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.findings import Intervention, Mode
 from cstp_server.domain.guardrails import Guardrail
-from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.postures import AgentPosture, TransitionType
 from cstp_server.domain.rates import SPANS
 from cstp_server.domain.refusals import Refusal
 from cstp_server.domain.tripwires import Hit
@@ -34,6 +35,7 @@ from cstp_server.services.ports import (
     Expected,
     HitCount,
     Reloaded,
+    StoreCounts,
     UseCase,
 )
 from cstp_server.services.tokens import digest_of
@@ -95,7 +97,9 @@ class Memory:
     reviewed: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
     tripped: list[tuple[str, Hit]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    counted: Counter[tuple[str, str]] = field(default_factory=Counter)
     ran: int = 0
+    censuses: int = 0
     fault: Exception | None = None
 
     async def run(self, use_case: UseCase[T]) -> T | Refusal:
@@ -127,6 +131,7 @@ class Memory:
         self.reviewed.update({(tenant, review.name, review.version): review for review in decided.dimension_reviews})
         self.tripped.extend((tenant, hit) for hit in decided.hits)
         self.events.extend(decided.events)
+        self.counted.update({(tenant, name): count for name, count in decided.tallies})
 
     async def decision(self, tenant: str, id: str) -> Decision | None:
         """One decision."""
@@ -207,6 +212,39 @@ class Memory:
     ) -> Mapping[str, Record]:
         """What was said to be known of agents."""
         return {agent_id: self.records_of.get((tenant, agent_id), Record()) for agent_id in agent_ids}
+
+    async def counts(self) -> StoreCounts:
+        """What is in the store."""
+        if self.fault is not None:
+            raise self.fault
+        self.censuses += 1
+        waiting = [decision.at for decision in self.stored.values() if decision.status is Status.PENDING]
+        circuits = Counter((scope.partition(":")[0], circuit.state.value) for (_, scope), circuit in self.circuits_of.items())
+        postures = Counter(posture.posture.label for posture in self.postures_of.values())
+        return StoreCounts(circuits, postures, len(waiting), min(waiting, default=None))
+
+    async def known_agents(self, tenant: str) -> Mapping[str, AgentPosture | None]:
+        """Every agent that has decisions or was ever moved."""
+        deciding = {decision.facts.agent_id for (owner, _), decision in self.stored.items() if owner == tenant}
+        moved = {agent_id: posture for (owner, agent_id), posture in self.postures_of.items() if owner == tenant}
+        return {agent_id: moved.get(agent_id) for agent_id in deciding | moved.keys()}
+
+    async def moves(self, tenant: str, *, since: int | None) -> Mapping[TransitionType, int]:
+        """How often agents were moved, by type."""
+        made = [event for event in self._happened(tenant, since) if event.type in _MOVES and event.data["success"]]
+        return Counter(TransitionType(event.data["transition_type"]) for event in made)
+
+    async def openings(self, tenant: str, *, since: int | None) -> int:
+        """How often circuits opened."""
+        found = [event.data for event in self._happened(tenant, since) if event.type.startswith("circuit.")]
+        return sum(data.get("state") == "open" and data.get("previous_state") != "open" for data in found)
+
+    async def tallies(self, tenant: str, *, since: int | None) -> Mapping[str, int]:
+        """What was counted by name, whenever it was."""
+        return {name: count for (owner, name), count in self.counted.items() if owner == tenant}
+
+    def _happened(self, tenant: str, since: int | None) -> list[Event]:
+        return [event for event in self.events if event.tenant == tenant and (since is None or event.at >= since)]
 
     async def transitions(self, tenant: str, scope: str, limit: int) -> Sequence[Event]:
         """The circuit's events, newest first."""

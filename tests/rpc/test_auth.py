@@ -33,6 +33,7 @@ CALLS: dict[str, tuple[Any, str]] = {
     "cstp.getTrustMetrics": ({}, "viewer ops admin"),
     "cstp.getTripwireStats": ({}, "viewer ops admin"),
     "cstp.listEvents": ({}, "viewer ops admin"),
+    "cstp.getMetrics": ({}, "viewer ops admin"),
     "cstp.getDecision": ({"id": "dec_1"}, "agent ci viewer ops admin"),
     "cstp.listDecisions": ({}, "agent ci viewer ops admin"),
     "cstp.getCircuitState": ({"scope": "category:tooling"}, "agent viewer ops admin"),

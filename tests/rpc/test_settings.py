@@ -111,13 +111,15 @@ def test_an_exception_is_logged_with_its_traceback(logged: Callable[[], str], fo
 def test_several_processes_share_their_metrics(tmp_path: Path) -> None:
     """With `PROMETHEUS_MULTIPROC_DIR`, any process answers for all of them."""
     count = (
-        "import sys; from cstp_server.metrics import Metrics; from cstp_server.settings import metrics_folder;"
-        "m = Metrics(metrics_folder()); m.called('cstp.checkGuardrails', 0, 0.001); m.answered('allow'); m.queued(2); m.committed(3);"
-        "m.moved('tripped', 'open'); m.reloaded(accepted=True, at=5000); print(m.render()[0].decode())"
+        "from cstp_server.domain.findings import CLEAN; from cstp_server.metrics import Metrics;"
+        "from cstp_server.settings import metrics_folder;"
+        "m = Metrics(metrics_folder()); m.called('cstp.checkGuardrails', 0, 0.001); m.answered(CLEAN); m.queued(2); m.committed(3);"
+        "m.moved('agent:bot', 'tripped', 'open'); m.reloaded(accepted=True, at=5000, version='v1');"
+        "m.store_works('writing', False); print(m.render()[0].decode())"
     )
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", count]
     _, second = (subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert 'cstp_calls_total{code="0",method="cstp.checkGuardrails"} 2.0' in second
-    assert 'cstp_circuit_transitions_total{cause="tripped",state="open"} 2.0' in second
+    assert 'cstp_circuit_transitions_total{cause="tripped",kind="agent",state="open"} 2.0' in second
     assert "cstp_batch_size_count 2.0" in second

@@ -21,9 +21,13 @@ class Request:
 @dataclass
 class OpenGate:
     calls: list[tuple[str, int]] = field(default_factory=list)
+    refusals: list[int] = field(default_factory=list)
 
     def admit(self, context: Any) -> Failure | None:
         return None
+
+    def refused(self, code: int) -> None:
+        self.refusals.append(code)
 
     def called(self, method: str, code: int, seconds: float) -> None:
         self.calls.append((method, code))
@@ -181,3 +185,23 @@ def test_what_is_called_is_counted_by_method_and_code() -> None:
     for method in ("get_data", "explode", "nowhere", "nowhere-else"):
         asyncio.run(dispatcher.answer(json.dumps({"jsonrpc": "2.0", "method": method, "id": 1}).encode(), Request()))
     assert gate.calls == [("get_data", 0), ("explode", -32603), ("unknown", -32601), ("unknown", -32601)]
+    assert gate.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("body", "refusals"),
+    [
+        ("{", [-32700]),
+        ("[]", [-32600]),
+        ("[1, 2]", [-32600, -32600]),
+        ('{"jsonrpc": "1.0", "method": "get_data", "id": 1}', [-32600]),
+        ('[{"jsonrpc": "2.0", "method": "get_data", "id": 1}, {"method": 1}]', [-32600]),
+        ('{"jsonrpc": "2.0", "method": "get_data", "params": ["\\u0000"]}', [-32602]),
+    ],
+)
+def test_what_is_refused_before_a_method_is_found_is_counted_by_code(body: str, refusals: list[int]) -> None:
+    """Each call of a batch by itself, notifications too; a body of which nothing is carried out once."""
+    gate = OpenGate()
+    dispatcher: Dispatcher[Request] = Dispatcher(METHODS, Limits(), gate, SystemClock())
+    asyncio.run(dispatcher.answer(body.encode(), Request()))
+    assert gate.refusals == refusals
