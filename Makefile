@@ -1,5 +1,6 @@
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,13 +13,16 @@ COMPILE := uv pip compile --quiet --no-config --universal --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test format lint types imports pytest soak bench docs lock clean
+.PHONY: help serve demo test format lint types imports pytest browser soak bench docs lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(RUNTIME) ## Start the service with config/, its data under ./data/ (HOST, PORT, WORKERS, CONFIG, or the settings CSTP_…).
 	@exec $(BIN)/python -m cstp_server serve $(OPTIONS)
+
+demo: $(RUNTIME) ## Start the service with a simulated fleet to look at, until Ctrl-C (ARGS are the demo's).
+	@exec $(BIN)/python -m demo $(ARGS)
 
 test: format lint types imports pytest ## Run every check and every test, on SQLite and PostgreSQL.
 
@@ -34,8 +38,12 @@ types: $(DEV)
 imports: $(DEV)
 	$(BIN)/lint-imports --no-cache --no-logo
 
-pytest: $(DEV) ## Run the tests alone, on all cores (ARGS are pytest's; `ARGS=-n0` runs them one after another).
-	$(BIN)/python -W error -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+pytest: $(DEV) browser ## Run the tests alone, JOBS files at a time (ARGS are pytest's).
+	$(BIN)/python -W error -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+browser: ## Install the browser that the dashboard is tested in, where the system is Debian's and one is root.
+	@command -v chromium > /dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || echo "the tests of the dashboard take Chromium: install the package chromium" >&2
 
 soak: $(DEV) ## Run the long tests, those that take minutes.
 	$(BIN)/python -W error -m pytest -m soak $(ARGS)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cstp_server import logs
@@ -26,8 +27,12 @@ from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.circuit_events import CIRCUIT_MOVES
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.posture_events import POSTURE_MOVES
+from cstp_server.feed import LiveFeed
 from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy
+from cstp_server.mcp.endpoint import PATH as TOOLS
+from cstp_server.mcp.endpoint import Edge, McpEndpoint
+from cstp_server.mcp.hosts import Hosts
 from cstp_server.metrics import Metrics
 from cstp_server.notifiers.channel import Channel
 from cstp_server.notifiers.channels import open_channel, problems_of
@@ -43,12 +48,18 @@ from cstp_server.rpc.limits import Limits
 from cstp_server.rpc.middleware import CorrelationIds
 from cstp_server.rpc.routes import routes
 from cstp_server.services.earning import Appraisal
+from cstp_server.services.identifying import Identification
 from cstp_server.services.ports import Dimensions, Guardians
+from cstp_server.services.sessions import SessionDesk
 from cstp_server.settings import Settings, metrics_folder, unknown_variables, variable
 from cstp_server.storage.calls import Limits as QueueLimits
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.store import Store
+from cstp_server.tooling import RpcCalls
 from cstp_server.waiting import Waiters
+from cstp_server.web.attempts import Attempts
+from cstp_server.web.context import Dashboard
+from cstp_server.web.routes import routes as pages
 from cstp_server.worker import Worker
 
 if TYPE_CHECKING:
@@ -68,6 +79,7 @@ class Parts:
     worker: Worker
     deliverer: Deliverer
     waiters: Waiters
+    feed: LiveFeed
     guardians: Guardians
     dimensions: Dimensions
     metrics: Metrics
@@ -79,8 +91,9 @@ class Parts:
         return {**await self.store.report(), "policy": True}
 
     def note(self, events: Sequence[Event]) -> None:
-        """Count what happened, wake who waits or sends, and stop what blocked agents wait for, once it is durable."""
+        """Count what happened, wake who waits or sends, tell who watches, and stop what blocked agents wait for, once it is durable."""
         self.waiters.note(events)
+        self.feed.note(events)
         self.worker.note(events)
         self.deliverer.note(events)
         for event in events:
@@ -128,7 +141,8 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     )
     deliverer = Deliverer(store.outbox, store.transactor, lambda: policy.current, _open_channel, clock, metrics, settings.public_url)
     waiters, telemetry = Waiters(store), _telemetry(settings)
-    parts = Parts(store, policy, worker, deliverer, waiters, guardians, dimensions, metrics, clock, telemetry)
+    feed = LiveFeed(store, clock)
+    parts = Parts(store, policy, worker, deliverer, waiters, feed, guardians, dimensions, metrics, clock, telemetry)
     store.transactor.on_versions = policy.follow
     store.transactor.on_committed = parts.note
     return parts
@@ -182,8 +196,33 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         async with running(parts), _following_supervisor():
             yield
 
-    router = Starlette(routes=routes(services), lifespan=lifespan)
+    addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings))]
+    router = Starlette(routes=addresses, lifespan=lifespan)
     return CorrelationIds(Front(CstpEndpoint(services), router))
+
+
+def _tools(services: Services, settings: Settings) -> McpEndpoint:
+    """The same service as tools."""
+    identification = Identification(services.authenticator, services.token_key)
+    return McpEndpoint(Edge(RpcCalls(services), identification, Hosts(settings.host_names), settings.max_body_bytes))
+
+
+def dashboard(parts: Parts, settings: Settings) -> Dashboard:
+    """What the pages for people are built on."""
+    store, clock = parts.store, parts.clock
+    identification = Identification(store.tokens, settings.key)
+    return Dashboard(
+        transactor=store.transactor,
+        reader=store.reader,
+        catalogue=store.catalogue,
+        guardians=parts.guardians,
+        policy_source=parts.policy,
+        desk=SessionDesk(store.sessions, store.tokens, identification, clock, settings.session_idle_ms, settings.session_max_ms),
+        identification=identification,
+        feed=parts.feed,
+        clock=clock,
+        attempts=Attempts(clock),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -196,7 +235,8 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     parts.worker.start()
     parts.deliverer.start()
     parts.waiters.start()
-    _close_before_ending(parts.waiters)
+    parts.feed.start()
+    _close_before_ending(parts)
     with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
         loop.add_signal_handler(signal.SIGHUP, parts.policy.request)
     try:
@@ -205,6 +245,7 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
         with contextlib.suppress(RuntimeError):
             loop.remove_signal_handler(signal.SIGHUP)
         await parts.waiters.stop()
+        await parts.feed.stop()
         await parts.worker.stop()
         await parts.deliverer.stop()
         await parts.policy.stop()
@@ -213,17 +254,18 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
             await asyncio.to_thread(parts.telemetry.stop)
 
 
-def _close_before_ending(waiters: Waiters) -> None:
-    """Whoever waits gets an answer as soon as the service is told to end, so that it need not wait for them."""
+def _close_before_ending(parts: Parts) -> None:
+    """Whoever waits or watches gets an answer as soon as the service is told to end, so that it need not wait for them."""
     with contextlib.suppress(ValueError):  # signals are handled in the main thread only, and a test may run the service in another
         for number in (signal.SIGTERM, signal.SIGINT):
             handler = signal.getsignal(number)
             if callable(handler):
-                signal.signal(number, functools.partial(_close_first, waiters, handler))
+                signal.signal(number, functools.partial(_close_first, parts, handler))
 
 
-def _close_first(waiters: Waiters, handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
-    waiters.request_close()
+def _close_first(parts: Parts, handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+    parts.waiters.request_close()
+    parts.feed.request_close()
     handler(number, frame)
 
 

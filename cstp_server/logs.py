@@ -13,7 +13,7 @@ from cstp_server.redaction import HIDDEN, redacted
 
 _SECRET_WORDS = ("authorization", "token", "secret", "password", "api_key", "apikey")
 _HIDDEN = "[hidden]"
-_CHATTY = ("alembic", "apprise", "httpx", "httpcore", "oauthlib", "requests", "requests_oauthlib", "urllib3", "watchfiles")
+_CHATTY = ("alembic", "apprise", "httpx", "httpcore", "mcp", "oauthlib", "requests", "requests_oauthlib", "urllib3", "watchfiles")
 """Loggers that write a line for every call, with its URL, every look at the schema, or every file that changes beside the policy, a log
 among them."""
 

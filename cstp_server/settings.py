@@ -85,6 +85,16 @@ class Settings(BaseSettings):
     otel_sample_ratio: float = Field(
         default=1.0, ge=0, le=1, description="The share of the traces beginning here that is recorded; others as their callers have it."
     )
+    session_idle_ms: int = Field(
+        default=1_800_000, ge=1_000, description="How long a session of the dashboard lasts that nobody uses; a page that is open uses it."
+    )
+    session_max_ms: int = Field(
+        default=43_200_000, ge=1_000, description="How long a session of the dashboard lasts at most; then one has to sign in again."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="The names, separated by commas, under which `/mcp` may be called besides `localhost`: those in its callers' URLs.",
+    )
     shutdown_timeout_ms: int = Field(default=10_000, ge=0, description="How long calls in flight may take to finish after SIGTERM.")
 
     @field_validator("token_key")
@@ -129,6 +139,11 @@ class Settings(BaseSettings):
         if self.audit_key_file is not None:
             return keys_in(self.audit_key_file)
         return (self.audit_key.get_secret_value().encode(),) if self.audit_key is not None else ()
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names of this service besides `localhost`, in lower case."""
+        return frozenset(name for part in self.allowed_hosts.split(",") if (name := part.strip().lower()))
 
     @property
     def key(self) -> bytes:

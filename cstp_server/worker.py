@@ -38,6 +38,7 @@ _DEAD_DAYS = 90
 _BETWEEN_BATCHES_SECONDS = 0.05
 _PAGE = 500
 _STOPPED_AT_ONCE = 100
+_ALIGNED_AT_ONCE = 100
 _BLOCKING = frozenset({EventType.POSTURE_DOWNGRADED, EventType.POSTURE_MAINTAINED})
 
 
@@ -186,7 +187,7 @@ class Worker:
         """Bring circuits in line with the policy: which of them are in use, and whom those that are not closed hold down."""
         circuits = self._policy().circuits
         after: Key | None = None
-        while page := await self._upkeep.all_circuits(after, _PAGE):
+        while page := await self._upkeep.all_circuits(after, _ALIGNED_AT_ONCE):
             after = (page[-1].tenant, page[-1].scope)
             affected: dict[str, list[str]] = {}
             for mark in page:
@@ -194,6 +195,7 @@ class Worker:
                     affected.setdefault(mark.tenant, []).append(mark.scope)
             for tenant, scopes in affected.items():
                 await self._transactor.run(Align(tenant, scopes))
+                await _breathe()
 
     async def stop_decisions(self) -> None:
         """Deny what still waits although its agent was blocked meanwhile, in batches small enough not to be noticed."""

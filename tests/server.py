@@ -178,6 +178,12 @@ class RunningServer:
             raise AssertionError(f"`cstp {' '.join(arguments)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
+    def python(self, *arguments: str) -> str:
+        """What Python prints, in the environment of the service; it must end well."""
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=self.directory, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
     def token(self, name: str, *roles: str, agent: str | None = None, tenant: str | None = None, expires: str | None = None) -> str:
         """Create a token with the command line and return it."""
         options = [part for role in roles for part in ("--role", role)]

@@ -20,6 +20,7 @@ from cstp_server.cli import (
     rules,
     server,
     tokens,
+    tools,
     tripwires,
     trust,
     waiting,
@@ -112,6 +113,7 @@ for command in (
     metrics.metrics,
     rules.guardrails,
     rules.reload,
+    tools.mcp,
 ):
     app.command(command.__name__.rstrip("_"), rich_help_panel=_CALLS)(command)
 app.add_typer(postures.posture, name="posture", rich_help_panel=_CALLS)

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What `__main__` hands to the commands: how to get a backend, made only when one is needed."""
+    """What `__main__` hands to the commands: how to get a backend, made only when one is needed, and how to serve a server's tools.
+
+    `tools` takes the url and the token, and raises `ValueError` when one of them cannot be.
+    """
 
     backend: Callable[[], Backend]
+    tools: Callable[[str, str | None], None]
 
 
 @dataclass(frozen=True, slots=True)

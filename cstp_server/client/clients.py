@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from time import sleep as _sleep
 from types import TracebackType
@@ -22,6 +22,7 @@ from cstp_server.clock import Clock, SystemClock
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_CALLS = "/cstp"
 _POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
 """Connections are dropped sooner than servers do, so that none is closed under a call."""
 
@@ -254,6 +255,8 @@ class AsyncClient:
 
     async with AsyncClient("http://127.0.0.1:8787", token="cstp_…") as client:
         answer = await client.check("Deploy build 7", category="deployment", stakes="high")
+
+    `path` is where on the server the calls go, and `headers` go with each of them: for other protocols over JSON-RPC than this one.
     """
 
     def __init__(
@@ -266,16 +269,16 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Clock | None = None,
+        path: str = _CALLS,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._url = _endpoint(url)
+        self._url = _endpoint(url, path)
         self.limits = _limits(timeout, retry, clock)
         self._sleep = sleep
-        headers, verify = _headers(token), _verification(self._url)
-        self._http = httpx.AsyncClient(headers=headers, transport=transport, verify=verify, trust_env=False, limits=_POOL)
+        sent, verify = _headers(token) | dict(headers or {}), _verification(self._url)
+        self._http = httpx.AsyncClient(headers=sent, transport=transport, verify=verify, trust_env=False, limits=_POOL)
         self._waiting = (
-            self._http
-            if transport is not None
-            else httpx.AsyncClient(headers=headers, verify=verify, trust_env=False, limits=_WAITING_POOL)
+            self._http if transport is not None else httpx.AsyncClient(headers=sent, verify=verify, trust_env=False, limits=_WAITING_POOL)
         )
 
     check = _awaited(calls.check)
@@ -441,9 +444,9 @@ class AsyncClient:
         await self.aclose()
 
 
-def _endpoint(url: str) -> httpx.URL:
+def _endpoint(url: str, path: str = _CALLS) -> httpx.URL:
     try:
-        parsed = httpx.URL(url.strip().rstrip("/").removesuffix("/cstp") + "/cstp")
+        parsed = httpx.URL(url.strip().rstrip("/").removesuffix(_CALLS).removesuffix(path) + path)
     except httpx.InvalidURL as error:
         raise ValueError(f"`{url}` is no url: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:

@@ -1,23 +1,15 @@
-"""Who is calling: from the bearer token alone, or from loopback while no token is configured (SPEC 2, Auth)."""
+"""Who is calling, in the words of the wire (SPEC 2, Auth)."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from cstp_server.domain.callers import LOOPBACK, Caller
-from cstp_server.rpc.errors import Code, Failure
+from cstp_server.domain.callers import Caller
+from cstp_server.domain.refusals import Refusal
+from cstp_server.rpc.errors import Failure, failure_of
+from cstp_server.services import identifying
 from cstp_server.services.ports import Authenticator
-from cstp_server.services.tokens import digest_of, split_named
-
-_NO_TOKEN = Failure(Code.UNAUTHORIZED, "this takes a token: send `Authorization: Bearer <token>`")
-_BAD_TOKEN = Failure(Code.UNAUTHORIZED, "the token is unknown, revoked or expired")
-_BAD_SCHEME = Failure(Code.UNAUTHORIZED, "the token must come as `Authorization: Bearer <token>`")
-_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
-_LONGEST_TOKEN = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,55 +21,8 @@ class Identification:
 
     async def caller_of(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | Failure:
         """The caller of an HTTP request, or why there is none."""
-        authorization = headers.get(b"authorization")
-        if authorization is None:
-            return await self._without_token(scope, headers)
-        scheme, _, credentials = authorization.decode("latin-1").partition(" ")
-        presented = credentials.strip()
-        if scheme.lower() != "bearer" or not presented:
-            return _BAD_SCHEME
-        if len(presented) > _LONGEST_TOKEN:
-            return _BAD_TOKEN
-        return await self.holder_of(presented)
-
-    async def holder_of(self, presented: str) -> Caller | Failure:
-        """Who holds a token, in either of its forms: bare, or `name:secret` with the name that it was made for."""
-        name, secret = split_named(presented)
-        caller = await self.authenticator.caller_of(digest_of(secret, self.key))
-        if caller is None or (name is not None and name != caller.principal):
-            return _BAD_TOKEN
-        return caller
-
-    async def _without_token(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | Failure:
-        """The loopback caller, while no token is configured.
-
-        A request that a proxy passed on, or that a web page of another site made, comes from loopback too, but is not its caller's own.
-        """
         client = scope.get("client")
-        if client is None or not is_loopback(client[0]) or await self.authenticator.any_tokens():
-            return _NO_TOKEN
-        if not _FORWARDED.isdisjoint(headers):
-            return _NO_TOKEN
-        origin = headers.get(b"origin")
-        if origin is not None and not _is_local(origin.decode("latin-1")):
-            return _NO_TOKEN
-        return LOOPBACK
-
-
-@lru_cache(maxsize=256)
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def _is_local(origin: str) -> bool:
-    try:
-        host = urlsplit(origin).hostname
-    except ValueError:
-        return False
-    return host is not None and (host == "localhost" or is_loopback(host))
+        caller = await identifying.Identification(self.authenticator, self.key).caller_of(
+            client[0] if client is not None else None, headers
+        )
+        return failure_of(caller) if isinstance(caller, Refusal) else caller

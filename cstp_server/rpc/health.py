@@ -60,7 +60,10 @@ def agent_card(methods: tuple[str, ...]) -> Endpoint:
                 "version": __version__,
                 "url": str(request.base_url).rstrip("/"),
                 "endpoint": "/cstp",
-                "capabilities": {"cstp": {"version": "1.0", "methods": list(methods)}},
+                "capabilities": {
+                    "cstp": {"version": "1.0", "methods": list(methods)},
+                    "mcp": {"endpoint": "/mcp", "transport": "streamable-http"},
+                },
                 "authentication": {"schemes": ["bearer"]},
             }
         )

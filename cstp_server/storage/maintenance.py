@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, delete, func, select, tuple_
 
 from cstp_server.clock import Clock
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Decision
+from cstp_server.domain.events import EventType
 from cstp_server.services.ports import CircuitMark
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of
@@ -82,6 +83,23 @@ def all_circuits(connection: Connection, after: Key | None, limit: int) -> Seque
 def versions(connection: Connection) -> dict[str, int]:
     """The counters that processes watch."""
     return {row.name: row.value for row in connection.execute(select(tables.versions))}
+
+
+class Happened(NamedTuple):
+    """An event, as far as others are told of it."""
+
+    id: str
+    tenant: str
+    type: EventType
+    subject: str
+    at: int
+
+
+def latest_events(connection: Connection, limit: int) -> Sequence[Happened]:
+    """The latest events of all tenants."""
+    table = tables.events
+    query = select(table.c.id, table.c.tenant, table.c.type, table.c.subject, table.c.at).order_by(table.c.id.desc()).limit(limit)
+    return [Happened(id, tenant, EventType(kind), subject, at) for id, tenant, kind, subject, at in connection.execute(query)]
 
 
 def tenants(connection: Connection) -> Sequence[str]:

@@ -14,6 +14,7 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, StoreCounts
 from cstp_server.storage import census, maintenance, migrating, pruning, tallies
 from cstp_server.storage.calls import Limits
+from cstp_server.storage.catalogue import SqlCatalogue
 from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
 from cstp_server.storage.journal import Journal, Left, end_lapsed
@@ -21,6 +22,7 @@ from cstp_server.storage.loading import Key
 from cstp_server.storage.outage import Outage
 from cstp_server.storage.outbox import SqlOutbox
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
+from cstp_server.storage.sessions import SqlSessions
 from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
 
@@ -61,6 +63,8 @@ class Store:
         self.duties = SqlDuties(self._threads, self._pruning, clock)
         self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
         self.tokens = Tokens(self._threads, clock)
+        self.catalogue = SqlCatalogue(self._threads, clock)
+        self.sessions = SqlSessions(self._threads, self._pruning)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, self._journal, gauges, limits, outage)
 
     def start(self) -> None:
@@ -147,6 +151,10 @@ class Store:
     async def counts(self) -> StoreCounts:
         """What is in the store, over all tenants."""
         return await self._threads.read(census.store_counts)
+
+    async def latest_events(self, limit: int) -> Sequence[maintenance.Happened]:
+        """The latest events of all tenants."""
+        return await self._threads.read(maintenance.latest_events, limit)
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""

@@ -77,6 +77,14 @@ circuits = Table(
     Column("data", Text, nullable=False),
     PrimaryKeyConstraint("tenant", "scope"),
 )
+Index(
+    "ix_circuits_state",
+    circuits.c.tenant,
+    circuits.c.state,
+    circuits.c.scope,
+    sqlite_where=circuits.c.archived_at.is_(None),
+    postgresql_where=circuits.c.archived_at.is_(None),
+)
 Index("ix_circuits_due", circuits.c.due_at, sqlite_where=circuits.c.due_at.is_not(None), postgresql_where=circuits.c.due_at.is_not(None))
 
 circuit_log = Table(
@@ -153,6 +161,9 @@ audit_anchors = Table(
 )
 Index("ix_audit_anchors_chain", audit_anchors.c.chain, audit_anchors.c.at, audit_anchors.c.number)
 Index("ix_audit_anchors_kind", audit_anchors.c.kind, audit_anchors.c.chain)
+TOLD = text("type NOT IN ('decision.checked', 'decision.recorded', 'decision.reviewed', 'circuit.probe_claimed', 'trust.succeeded')")
+"""Which events people are told of: not those that every decision brings along. The index serves queries that say this word for word."""
+Index("ix_events_told", events.c.tenant, events.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
 
 audit_head = Table(
     "audit_head",
@@ -311,6 +322,18 @@ outbox_gates = Table(
     PrimaryKeyConstraint("tenant", "channel", "subject"),
     sqlite_with_rowid=False,
 )
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("tenant", KEY, nullable=False),
+    Column("token_digest", LargeBinary, comment="of the token that signed in; none where none was needed"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+Index("ix_sessions_expires", sessions.c.expires_at)
 
 versions = Table(
     "versions",

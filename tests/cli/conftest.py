@@ -96,12 +96,14 @@ class Cli:
     def __init__(self, backend: MemoryBackend, url: str) -> None:
         self.backend = backend
         self.url = url
+        self.served: list[tuple[str, str | None]] = []
         self._runner = CliRunner()
+        self._wiring = Wiring(lambda: self.backend, lambda url, token: self.served.append((url, token)))
 
     def __call__(self, *arguments: str, env: Mapping[str, str | None] | None = None, stdin: bytes | str | None = None) -> Result:
         """Run one command; only `CSTP_URL` and what `env` says is set, and `stdin` is what it can read."""
         environment = {"CSTP_URL": self.url, "CSTP_TOKEN": None, **(env or {})}
-        return self._runner.invoke(app, arguments, input=stdin, env=environment, obj=Wiring(lambda: self.backend), catch_exceptions=False)
+        return self._runner.invoke(app, arguments, input=stdin, env=environment, obj=self._wiring, catch_exceptions=False)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(*arguments: str, **env: str) -> Result:
         environment = {"DATABASE_URL": world.url.render_as_string(), "CSTP_AUDIT_KEY": AUDIT_KEY.decode(), **env}
         chosen = {name: value for name, value in environment.items() if value}
-        return runner.invoke(app, arguments, env=chosen, obj=Wiring(ServerBackend), catch_exceptions=False)
+        return runner.invoke(app, arguments, env=chosen, obj=Wiring(ServerBackend, lambda _url, _token: None), catch_exceptions=False)
 
     return run
 

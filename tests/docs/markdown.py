@@ -7,6 +7,7 @@ A comment on the line before a fence tells what the block is, where its language
     <!-- example: file NAME -->         is written to that file, for the commands after it
     <!-- example: workflow -->          a CI step: its `run` is run
     <!-- example: scrape -->            a Prometheus scrape configuration
+    <!-- example: tools -->             a program's configuration, by which it gets the tools for agents
     <!-- example: not run: REASON -->   cannot be run by a test
 """
 

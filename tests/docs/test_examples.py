@@ -14,6 +14,7 @@ import yaml
 from tests.conftest import ROOT, StartServer
 from tests.docs.markdown import Block, blocks_of
 from tests.docs.shell import DOCUMENTED_URL, Answer, Shell, Unclear
+from tests.docs.tool_clients import offered_by
 from tests.server import RunningServer
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -50,20 +51,36 @@ def run(block: Block, shell: Shell) -> None:
     kind, _, argument = block.directive.partition(" ")
     match kind, block.language:
         case "not", _:
-            assert block.directive.removeprefix("not run: ").strip(), "an example that is not run says why"
+            look_at(block)
         case "answer", _:
             compare(block, shell.last)
         case "file", _:
             (shell.server.directory / argument).write_text(block.text + "\n")
+        case "", _:
+            run_by_language(block, shell)
+        case _:
+            run_configuration(block, kind, shell)
+
+
+def run_configuration(block: Block, kind: str, shell: Shell) -> None:
+    """Do what another program would by its configuration."""
+    match kind, block.language:
         case "workflow", "yaml":
             for step in yaml.safe_load(block.text):
                 shell.run_block(step["run"])
         case "scrape", "yaml":
             scrape(yaml.safe_load(block.text), shell)
-        case "", _:
-            run_by_language(block, shell)
+        case "tools", "json":
+            assert "check_guardrails" in offered_by(json.loads(block.text), shell)
         case _:
             raise Unclear(f"`{block.directive}`: no such directive")
+
+
+def look_at(block: Block) -> None:
+    """Hold an example that cannot be run against what can be seen of it."""
+    assert block.directive.removeprefix("not run: ").strip(), "an example that is not run says why"
+    if block.language == "python":
+        ast.parse(block.text)
 
 
 def compare(block: Block, last: Answer | None) -> None:

@@ -43,6 +43,11 @@ def test_the_package_keeps_its_import_rules(copy: Path) -> None:
         ("notifiers/intruder.py", "from cstp_server import rpc", "imports point one way"),
         ("worker_intruder.py", "import apprise", "only notifiers reach out"),
         ("storage/intruder.py", "import httpcore", "only notifiers reach out"),
+        ("web/intruder.py", "from cstp_server import rpc", "imports point one way"),
+        ("web/intruder.py", "from cstp_server import storage", "imports point one way"),
+        ("mcp/intruder.py", "from cstp_server import rpc", "imports point one way"),
+        ("rpc/intruder.py", "from cstp_server import mcp", "imports point one way"),
+        ("mcp/intruder.py", "import mcp", "only what answers tools imports the SDK of MCP"),
         ("domain/intruder.py", "import time", "the domain is pure"),
         ("domain/intruder.py", "import random", "the domain is pure"),
         ("domain/intruder.py", "import uuid", "the domain is pure"),
@@ -58,6 +63,7 @@ def test_the_package_keeps_its_import_rules(copy: Path) -> None:
         ("dimensions/intruder.py", "import structlog", "dimensions decide on what they are told"),
         ("policy/intruder.py", "import wcmatch", "only globs know wcmatch, only hosts know idna"),
         ("dimensions/intruder.py", "import idna", "only globs know wcmatch, only hosts know idna"),
+        ("services/intruder.py", "import jinja2", "use cases know neither the store nor the wire"),
         ("services/intruder.py", "import sqlalchemy", "use cases know neither the store nor the wire"),
         ("services/intruder.py", "import starlette", "use cases know neither the store nor the wire"),
         ("rpc/intruder.py", "import jsonrpcserver", "only rpc.dispatch imports jsonrpcserver"),
@@ -120,7 +126,7 @@ def _banned_in(file: str, source: str) -> bool:
     return "TID251" in done.stdout
 
 
-@pytest.mark.parametrize("room", ["domain", "dimensions", "services", "policy", "storage", "rpc", "cli", "notifiers"])
+@pytest.mark.parametrize("room", ["domain", "dimensions", "services", "policy", "storage", "rpc", "mcp", "cli", "notifiers"])
 @pytest.mark.parametrize("source", _ANYWHERE)
 def test_time_ids_and_environment_are_read_in_one_place_only(room: str, source: str) -> None:
     """A clock, an id or an environment variable read outside its own file is found, in every room."""

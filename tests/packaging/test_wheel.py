@@ -1,5 +1,6 @@
 """The built wheel, installed elsewhere, is the whole service."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -74,10 +75,15 @@ def test_the_service_starts_in_an_empty_folder(installed: Path, tmp_path: Path) 
         health = server.http.get("/health").json()
         checked = server.call("cstp.checkGuardrails", {"action": {"description": "try it"}})
         ready = server.http.get("/ready").status_code
+        page = server.http.get("/sign-in")
+        sheets = re.findall(r'href="(/static/[^"]+)"', page.text)
+        files = [server.http.get(sheet).status_code for sheet in sheets]
         server.terminate()
         logs = server.logs
     assert health["version"] == __version__
     assert ready == 200
+    assert "Go on without a token" in page.text
+    assert files == [200] * len(sheets) != []
     assert checked["allowed"] is True
     assert checked["evaluated"] > 0
     assert "config" in logs

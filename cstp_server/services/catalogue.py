@@ -1,0 +1,166 @@
+"""What people look for in the store, and no call needs: lists, counts, searches, the latest events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cstp_server.domain.circuit_state import Entry, State
+from cstp_server.domain.decisions import Decision, Outcome, Status
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.postures import Posture
+from cstp_server.domain.usage import Usage
+from cstp_server.policy.compiled import Policy
+from cstp_server.services.ports import CircuitRow
+
+ROUTINE = frozenset(
+    {
+        EventType.DECISION_CHECKED,
+        EventType.DECISION_RECORDED,
+        EventType.DECISION_REVIEWED,
+        EventType.CIRCUIT_PROBE_CLAIMED,
+        EventType.TRUST_SUCCEEDED,
+    }
+)
+"""Events that every decision brings along; nobody is told of them one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSearch:
+    """Which stored circuits to list, by scope: in one state, of users' trust (`of_users`) or all others, whose scope contains a text."""
+
+    state: State | None = None
+    of_users: bool = False
+    text: str | None = None
+    after: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionSearch:
+    """Which decisions to look for, newest first: those that match, among at most `scans` from `before` (time, id) on.
+
+    `text` is looked for in what the agent said of the action, whatever its case.
+    """
+
+    status: Status | None = None
+    agent: str | None = None
+    category: str | None = None
+    outcome: Outcome | None = None
+    intervention: str | None = None
+    text: str | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+    scans: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPage:
+    """What was found, and the place to go on from; none when there is nothing further. `is_full`: there was no need to look further."""
+
+    decisions: Sequence[Decision]
+    next: tuple[int, str] | None
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventSearch:
+    """Which events to list, newest first, from the one before `before` on; `kind` is the part of their type before the dot."""
+
+    kind: str | None = None
+    subject: str | None = None
+    types: frozenset[EventType] = frozenset()
+    since: int | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event with its place in the record."""
+
+    id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One decision, as far as counting goes. `at` in ms since the epoch."""
+
+    at: int
+    agent_id: str
+    status: str
+    intervention: str
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The latest decisions of a tenant; `is_all` says that there are no more of them since the time that was asked for."""
+
+    seen: Sequence[Seen]
+    is_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitCounts:
+    """How many circuits are stored, by state: those of users' trust, and all others."""
+
+    others: Mapping[State, int] = field(default_factory=dict)
+    of_users: Mapping[State, int] = field(default_factory=dict)
+
+
+class Catalogue(Protocol):
+    """Looks things up for people, one tenant's at a time; nothing here waits for a writer."""
+
+    async def circuit_counts(self, tenant: str) -> CircuitCounts:
+        """How many circuits are in each state."""
+        ...
+
+    async def circuits(self, tenant: str, policy: Policy, search: CircuitSearch) -> Sequence[CircuitRow]:
+        """Stored circuits that the policy covers and that match, by scope, as time has left them."""
+        ...
+
+    async def stored(self, tenant: str, scopes: Sequence[str]) -> frozenset[str]:
+        """Which of these circuits are stored, in use or not."""
+        ...
+
+    async def outcomes(self, tenant: str, lasts: Mapping[str, int], limit: int) -> Mapping[str, Sequence[Entry]]:
+        """The outcomes among the last `limit` lines of the logs of some circuits, oldest first; `lasts` are their last lines' numbers."""
+        ...
+
+    async def search(self, tenant: str, search: DecisionSearch) -> DecisionPage:
+        """Decisions that match."""
+        ...
+
+    async def decisions_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Decision]:
+        """Decisions by id; one that is not there is left out."""
+        ...
+
+    async def glance(self, tenant: str, since: int, limit: int) -> Glance:
+        """The latest decisions since a time, newest first, at most `limit`."""
+        ...
+
+    async def waiting(self, tenant: str) -> Mapping[str, int]:
+        """How many decisions wait, by what for; counting stops at 1000."""
+        ...
+
+    async def events(self, tenant: str, search: EventSearch) -> Sequence[Told]:
+        """Events that match, newest first; of the routine ones only those of a `subject`."""
+        ...
+
+    async def agents(
+        self, tenant: str, *, text: str | None, posture: Posture | None, after: str | None, limit: int
+    ) -> Mapping[str, int | None]:
+        """Agents that have decisions or were moved, by id, with the time of their last decision; those whose id contains a text.
+
+        With a `posture`, those alone that were moved there.
+        """
+        ...
+
+    async def posture_counts(self, tenant: str) -> Mapping[str, int]:
+        """How many of the agents that were ever moved are in each posture."""
+        ...
+
+    async def usage(self, tenant: str, subject: str) -> Usage:
+        """What a subject has used of its quotas, as of its last claim."""
+        ...

@@ -1,0 +1,124 @@
+"""Decisions: those that wait, the search, one of them with its reasons, and settling it."""
+
+import asyncio
+from enum import StrEnum
+from typing import TypeVar
+
+from starlette.responses import Response
+
+from cstp_server.domain.decisions import Decision, Outcome, Status
+from cstp_server.domain.findings import Intervention
+from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.resolutions import Resolution
+from cstp_server.services import decisions, resolving
+from cstp_server.services.catalogue import DecisionSearch, EventSearch
+from cstp_server.services.identity import is_agent, is_own
+from cstp_server.services.ports import DecisionQuery
+from cstp_server.services.requests import ResolveRequest
+from cstp_server.web.access import refused
+from cstp_server.web.context import Visit
+from cstp_server.web.links import link
+from cstp_server.web.notices import Notice, go_on
+from cstp_server.web.pulse import pulse_of
+from cstp_server.web.rendering import show
+
+E = TypeVar("E", bound=StrEnum)
+_PAGE = 50
+_MOST_PENDING = 200
+_EVENTS = 100
+_SETTLED = {
+    Status.APPROVED: "it is approved and may go on",
+    Status.DENIED: "it is denied",
+    Status.CANCELLED: "it is cancelled",
+}
+
+
+async def pending(visit: Visit) -> Response:
+    """What waits, the soonest to run out first."""
+    query = DecisionQuery(status=Status.PENDING, limit=_MOST_PENDING)
+    pulse, found = await asyncio.gather(pulse_of(visit), decisions.list_decisions(visit.dashboard.reader, visit.caller, query))
+    waiting = sorted((decision for decision in found if decision.waits_for is not None), key=_until)
+    return await show(visit, "pending.html", {"pulse": pulse, "waiting": waiting, "most": _MOST_PENDING})
+
+
+def _until(decision: Decision) -> int:
+    waits = decision.waits_for
+    return waits.until if waits is not None else 0
+
+
+async def search(visit: Visit) -> Response:
+    """Decisions that match what was asked for."""
+    asked = {name: visit.asked(name) for name in ("q", "status", "agent", "category", "outcome", "verdict")}
+    wanted = DecisionSearch(
+        status=_named(Status, asked["status"]),
+        agent=asked["agent"],
+        category=asked["category"],
+        outcome=_named(Outcome, asked["outcome"]),
+        intervention=asked["verdict"],
+        text=asked["q"],
+        before=_place(visit.asked("before")),
+        limit=_PAGE,
+    )
+    pulse, page = await asyncio.gather(pulse_of(visit), visit.dashboard.catalogue.search(visit.tenant, wanted))
+    values = {
+        "pulse": pulse,
+        "page": page,
+        "asked": asked,
+        "before": visit.asked("before"),
+        "statuses": [status.value for status in Status],
+        "outcomes": [outcome.value for outcome in Outcome],
+        "verdicts": [intervention.label for intervention in Intervention],
+        "following": f"{page.next[0]}|{page.next[1]}" if page.next is not None else None,
+    }
+    return await show(visit, "decisions.html", values)
+
+
+async def decision(visit: Visit) -> Response:
+    """One decision: what it was about, why it was answered so, and what became of it."""
+    return await _shown(visit, visit.asked("id") or "")
+
+
+async def _shown(visit: Visit, id: str, problem: str | None = None, status: int = 200) -> Response:
+    dashboard = visit.dashboard
+    found = await decisions.get(dashboard.transactor, dashboard.reader, visit.caller, id)
+    if isinstance(found, Refusal):
+        return await refused(visit, found)
+    pulse, told = await asyncio.gather(
+        pulse_of(visit), dashboard.catalogue.events(visit.tenant, EventSearch(subject=found.id, limit=_EVENTS))
+    )
+    is_ones_own = is_own(visit.caller, found) or is_agent(visit.caller, found.facts.agent_id)
+    values = {"pulse": pulse, "decision": found, "told": told, "may_approve": visit.operates and not is_ones_own, "problem": problem}
+    return await show(visit, "decision.html", values, status=status)
+
+
+async def resolve(visit: Visit) -> Response:
+    """Settle it."""
+    dashboard, id = visit.dashboard, visit.form.text("id")
+    said = _named(Resolution, visit.form.text("resolution"))
+    if said is None:
+        return await _shown(visit, id, "choose whether to approve or to deny", 422)
+    answer = await resolving.resolve(
+        dashboard.transactor,
+        dashboard.reader,
+        dashboard.guardians,
+        visit.policy,
+        dashboard.clock,
+        visit.caller,
+        ResolveRequest(id, said, visit.form.text("note") or None),
+    )
+    if isinstance(answer, Refusal):
+        return await refused(visit, answer)
+    text = _SETTLED.get(answer.status, f"it is {answer.status}")
+    if answer.objections and answer.reason:
+        text = f"{text}: {answer.reason}"
+    wanted = Status.APPROVED if said in (Resolution.APPROVE, Resolution.CONFIRM) else answer.status
+    return go_on(link("/decision", id=answer.id), Notice("good" if answer.status is wanted else "bad", text))
+
+
+def _named(kind: type[E], text: str | None) -> E | None:
+    return next((each for each in kind if each.value == text), None)
+
+
+def _place(text: str | None) -> tuple[int, str] | None:
+    at, _, id = (text or "").partition("|")
+    return (int(at), id) if at.isascii() and at.isdigit() and len(at) < 16 and id else None

@@ -1,0 +1,49 @@
+"""What every page shows beside its own: whether anything is open, and what waits."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cstp_server.domain.circuit_state import State
+from cstp_server.services import browsing
+from cstp_server.web.context import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Circuits by state, and decisions that wait, by what for."""
+
+    circuits: Mapping[State, int]
+    waiting: Mapping[str, int]
+
+    @property
+    def open(self) -> int:
+        """Circuits that let nothing through."""
+        return self.circuits[State.OPEN]
+
+    @property
+    def half_open(self) -> int:
+        """Circuits that let probes through."""
+        return self.circuits[State.HALF_OPEN]
+
+    @property
+    def closed(self) -> int:
+        """Circuits that let everything through."""
+        return self.circuits[State.CLOSED]
+
+    @property
+    def pending(self) -> int:
+        """Decisions that wait for somebody."""
+        return sum(self.waiting.values())
+
+    @property
+    def said(self) -> str:
+        """All of it in a sentence, for those who listen."""
+        return f"{self.open} circuits open, {self.half_open} half-open, {self.pending} decisions pending"
+
+
+async def pulse_of(visit: Visit) -> Pulse:
+    """The pulse of the tenant."""
+    catalogue, tenant = visit.dashboard.catalogue, visit.tenant
+    circuits, waiting = await asyncio.gather(browsing.counts(catalogue, visit.policy, tenant), catalogue.waiting(tenant))
+    return Pulse(circuits, waiting)

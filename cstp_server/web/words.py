@@ -1,0 +1,75 @@
+"""Times, numbers and names as people read them."""
+
+from datetime import UTC, datetime
+
+_SECOND_MS = 1_000
+_MINUTE_MS = 60 * _SECOND_MS
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+_JUST_NOW_MS = 5 * _SECOND_MS
+_UNITS = ((_DAY_MS, "d"), (_HOUR_MS, "h"), (_MINUTE_MS, "m"), (_SECOND_MS, "s"))
+
+
+def exact(at: int) -> str:
+    """A time to the second, in UTC."""
+    return _moment(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def machine(at: int) -> str:
+    """A time as `<time datetime>` has it."""
+    return _moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def relative(at: int, now: int) -> str:
+    """How long ago a time was, or how soon it will be: the largest unit that fits."""
+    gap = now - at
+    if abs(gap) < _JUST_NOW_MS:
+        return "just now" if gap >= 0 else "in a moment"
+    text = next(f"{abs(gap) // unit} {name}" for unit, name in _UNITS if abs(gap) >= unit)
+    return f"{text} ago" if gap > 0 else f"in {text}"
+
+
+def duration(ms: int) -> str:
+    """A duration by its two largest units."""
+    if ms < _SECOND_MS:
+        return f"{ms} ms"
+    parts: list[str] = []
+    rest = ms
+    for unit, name in _UNITS:
+        number, rest = divmod(rest, unit)
+        if number or parts:
+            parts.append(f"{number}{name}" if number else "")
+    return " ".join(part for part in parts[:2] if part)
+
+
+def countdown(ms: int) -> str:
+    """A time that is left, as a clock shows it."""
+    seconds = -(-max(ms, 0) // _SECOND_MS)
+    hours, seconds = divmod(seconds, 3_600)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def plain(name: str) -> str:
+    """A name of the wire in words."""
+    return name.replace("_", " ").replace(".", " ")
+
+
+def number(value: float) -> str:
+    """A number with its thousands apart, and no more than two places."""
+    text = f"{value:,.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float) -> str:
+    """A share as a percentage."""
+    return f"{share * 100:.0f} %"
+
+
+def short(text: str, most: int = 140) -> str:
+    """A text that fits on a line or two."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def _moment(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)

@@ -1,0 +1,123 @@
+"""Sessions of people: what they last, what ends them, and what is known of them (SPEC 11)."""
+
+import pytest
+
+from cstp_server.domain.anchors import AuditKeys
+from cstp_server.domain.callers import LOOPBACK, Caller, Role
+from cstp_server.services.identifying import Identification
+from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
+from cstp_server.services.tokens import TokenInfo, digest_of
+from cstp_server.storage.journal import Journal
+from cstp_server.storage.tokens import create_token, revoke_token
+from tests.services.conftest import MakeWorld
+from tests.services.world import World, policy_of
+
+IDLE, LONGEST = 60_000, 300_000
+TOKEN = "secret"
+HERE = Requested("127.0.0.1", {b"host": b"localhost"})
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """A store without anything."""
+    return make_world(policy_of())
+
+
+def desk_of(world: World, *, token: str | None = TOKEN, expires_at: int | None = None) -> SessionDesk:
+    """Where sessions begin, on a store with one token."""
+    if token is not None:
+        info = TokenInfo("olivia", (Role.OPS,), "default", None, world.clock.now(), expires_at, None)
+        with world.connected() as connection, connection.begin():
+            assert create_token(connection, info, digest_of(token), Journal(AuditKeys()))
+        world.hand.advance(1_000)
+    tokens = world.store.tokens
+    return SessionDesk(world.store.sessions, tokens, Identification(tokens, b""), world.clock, IDLE, LONGEST)
+
+
+def begun(world: World, desk: SessionDesk) -> SignedIn:
+    """A session of whoever holds the token."""
+    caller = world.do(desk.authenticator.caller_of(digest_of(TOKEN)))
+    assert isinstance(caller, Caller)
+    return world.do(desk.begin(caller))
+
+
+def test_a_session_is_found_by_its_secret_alone(world: World) -> None:
+    """And stands for the token's holder."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    found = world.do(desk.find(signed_in.secret, HERE))
+    assert found is not None
+    assert (found.caller.principal, found.caller.tenant) == ("olivia", "default")
+    assert world.do(desk.find(signed_in.secret + "x", HERE)) is None
+    assert world.do(desk.find("", HERE)) is None
+
+
+def test_a_session_ends_unused(world: World) -> None:
+    """To the millisecond; using it begins the time anew."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    for _ in range(4):
+        world.hand.advance(IDLE - 1)
+        assert world.do(desk.find(signed_in.secret, HERE)) is not None
+    world.hand.advance(IDLE)
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_ends_however_much_it_is_used(world: World) -> None:
+    """After the longest time."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    for _ in range(9):
+        world.hand.advance(IDLE // 2)
+        assert world.do(desk.find(signed_in.secret, HERE)) is not None
+    world.hand.advance(IDLE // 2)
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_ends_with_its_token(world: World) -> None:
+    """Revoked elsewhere, at the next request."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    with world.connected() as connection, connection.begin():
+        assert revoke_token(connection, "olivia", world.clock.now(), Journal(AuditKeys()))
+    world.hand.advance(100)
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_does_not_outlast_its_token(world: World) -> None:
+    """It expires when the token does."""
+    desk = desk_of(world, expires_at=world.clock.now() + 30_000)
+    signed_in = begun(world, desk)
+    world.hand.advance(28_000)
+    assert world.do(desk.find(signed_in.secret, HERE)) is not None
+    world.hand.advance(1_000)
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_that_was_ended_is_over(world: World) -> None:
+    """For whoever still has the secret; to end it twice is no fault."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    world.do(desk.end(signed_in.secret))
+    world.do(desk.end(signed_in.secret))
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_without_a_token_is_bound_to_this_machine(world: World) -> None:
+    """Another address, a proxy, or the first token ends what needed none."""
+    desk = desk_of(world, token=None)
+    signed_in = world.do(desk.begin(LOOPBACK))
+    assert world.do(desk.find(signed_in.secret, HERE)) is not None
+    assert world.do(desk.find(signed_in.secret, Requested("192.0.2.7", HERE.headers))) is None
+    assert world.do(desk.find(signed_in.secret, Requested("127.0.0.1", {b"x-forwarded-for": b"192.0.2.7"}))) is None
+    desk_of(world)
+    assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_form_tokens_are_those_of_one_session(world: World) -> None:
+    """Steady within it, and unlike any other's or the secret."""
+    desk = desk_of(world)
+    one, other = begun(world, desk), begun(world, desk)
+    assert one.form_token == one.form_token
+    assert one.form_token != other.form_token
+    assert one.secret not in one.form_token
