@@ -123,6 +123,9 @@ class Journal:
         if generation_of(connection) != left.head.generation:
             return
         lock_ledger(connection)
+        last = last_of_chain(connection, left.head.chain)
+        if last is not None and last.kind is AnchorKind.END:
+            return  # it was ended, and the answer to that was lost
         now = current_time(connection, clock)
         if now - left.head.anchor.at <= LAPSE_MS:
             head = left.next if left.next is not None and _is_stored(connection, left.next) else left.head

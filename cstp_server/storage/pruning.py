@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, select
 from cstp_server.clock import Clock
 from cstp_server.domain.anchors import AnchorKind, AuditKeys
 from cstp_server.storage import tables
-from cstp_server.storage.anchors import append, last_of_chain
+from cstp_server.storage.anchors import append, last_of_chain, lock_ledger
 from cstp_server.storage.engine import current_time
 
 PRUNED_AT_ONCE = 500
@@ -33,6 +33,7 @@ def prune_chain(connection: Connection, keys: AuditKeys, clock: Clock, writer: s
 
     In a transaction of its own. An anchor whose seal is not right is no ground to delete anything.
     """
+    lock_ledger(connection)  # before anything is read of it: another process may be about to enter the same cut
     last = last_of_chain(connection, chain, before=before)
     if last is None or last.position == 0:
         return 0

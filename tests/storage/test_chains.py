@@ -4,6 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from cstp_server.services.audit_reports import Signatures
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ports import Needs
 from cstp_server.storage import tables
+from cstp_server.storage.pruning import prune_chain
 from tests.services.world import OPS, World, checking, circuits_policy, reviewing
 from tests.storage.conftest import MakeWorld
 
@@ -262,6 +264,42 @@ def test_pruning_keeps_the_rest_provable(make_world: MakeWorld) -> None:
     assert [row.subject for row in rows(world)] == ["late"]
     assert world.do(world.store.chains_to_prune(cut_at)) == []
     assert [anchor.kind for anchor in anchors(world)].count(AnchorKind.CUT) == 1
+    assert world.audit().is_whole
+
+
+def test_two_processes_that_prune_at_once_enter_one_cut(make_world: MakeWorld, server_url: str) -> None:
+    """The later one waits until what the first one has entered is committed, and finds it."""
+    world = make_world(POLICY)
+    world.check("a")
+    world.anchor()
+    cut_at = world.time() + 1
+    world.hand.advance(2)
+    world.check("late")
+    (chain,) = chains(world)
+    with ThreadPoolExecutor(1) as pool, world.connected() as connection, connection.begin():
+        assert prune_chain(connection, world.keys, world.clock, "one", chain, cut_at) == 1
+        if server_url.startswith("sqlite"):
+            return  # one writer at a time as it is
+        other = pool.submit(world.do, world.store.prune_chain(chain, cut_at))
+        wait([other], timeout=0.5)
+        connection.commit()
+        assert other.result(timeout=20) == 0
+    assert [anchor.kind for anchor in anchors(world)].count(AnchorKind.CUT) == 1
+    assert world.audit().is_whole
+
+
+def test_a_chain_is_ended_once_though_the_answer_was_lost(make_world: MakeWorld) -> None:
+    """Whoever does not know whether it was ended looks before ending it again."""
+    world = make_world(POLICY)
+    world.check("a")
+    journal = world.store._journal
+    journal.forget()
+    left = journal.left()
+    assert left is not None
+    for _ in range(2):
+        world.do(world.store._pruning.read(journal.end_left, world.clock, left))
+    journal.ended(left)
+    assert [anchor.kind for anchor in anchors(world)].count(AnchorKind.END) == 1
     assert world.audit().is_whole
 
 
