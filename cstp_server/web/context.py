@@ -15,7 +15,7 @@ from cstp_server.services.identifying import Identification
 from cstp_server.services.ports import Guardians, PolicySource, Reader, Transactor
 from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
 from cstp_server.web.attempts import Attempts
-from cstp_server.web.forms import Form
+from cstp_server.web.forms import AS_WRITTEN, Form
 from cstp_server.web.shared import SharedFragments
 
 
@@ -76,8 +76,11 @@ class Visit:
         return self.request.headers.get("x-fragment") == "live"
 
     def asked(self, name: str) -> str | None:
-        """One parameter of the address; none when it is missing or blank."""
-        return (self.request.query_params.get(name) or "").strip() or None
+        """One parameter of the address, names as they are written; none when it is missing or blank, or nothing that a store can hold."""
+        value = self.request.query_params.get(name) or ""
+        if not value.strip() or "\0" in value:
+            return None
+        return value if name in AS_WRITTEN else value.strip()
 
 
 Page = Callable[[Visit], Awaitable[Response]]

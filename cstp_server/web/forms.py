@@ -20,6 +20,10 @@ class BadForm(Exception):
         self.message = message
 
 
+AS_WRITTEN = frozenset({"after", "agent", "at", "before", "domain", "id", "scope", "subject", "user"})
+"""What names something, or a place in a list: with a space at its end it names another thing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """The fields of a form, by name."""
@@ -27,8 +31,9 @@ class Form:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
-        """A field without what stands around it; empty when it is missing."""
-        return self.fields.get(name, "").strip()
+        """A field, names as they are written, all else without what stands around it; empty when it is missing."""
+        value = self.fields.get(name, "")
+        return value if name in AS_WRITTEN else value.strip()
 
 
 async def read_form(request: Request) -> Form:

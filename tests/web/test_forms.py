@@ -126,6 +126,20 @@ def test_a_reason_that_is_missing_is_asked_for_again(shared_fleet: Fleet) -> Non
     assert state_of(shared_fleet) == ("closed", "supervised")
 
 
+def test_an_id_is_what_is_written_and_nothing_else(shared_fleet: Fleet) -> None:
+    """An agent whose id ends with a space is another one: blocking it blocks nobody else, and its page is its own."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        visitor.act("/agent/block", id="spaced-bot ", reason="because")
+        postures = [
+            shared_fleet.server.call("cstp.getPosture", {"agentId": id}, token=shared_fleet.ops)["posture"]
+            for id in ("spaced-bot ", "spaced-bot")
+        ]
+        assert postures == ["blocked", "supervised"]
+        assert "blocked" in visitor.get("/agent?id=spaced-bot%20").text
+        assert visitor.get("/circuit?scope=agent:a%00b").status_code == 422
+
+
 def test_unknown_things_have_a_page_that_says_so(shared_fleet: Fleet) -> None:
     """404 with what was asked for, as the protocol would answer."""
     with Plain(shared_fleet.server.url) as visitor:
