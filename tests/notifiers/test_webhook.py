@@ -219,8 +219,7 @@ def test_an_unknown_name_is_told_as_such() -> None:
 @pytest.fixture
 def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     """A server's TLS for `hooks.example.org`, and the certificate that vouches for it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("takes the openssl program")
+    assert shutil.which("openssl") is not None, "this takes the program `openssl`: install the package openssl"
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=hooks.example.org", "-addext", "subjectAltName=DNS:hooks.example.org"]
     made = [
