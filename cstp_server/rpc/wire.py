@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
+import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -39,6 +40,15 @@ class LegacyResult(BaseModel):
     """What a method answers in CSTP's own form, in snake_case."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+Written = dict[str, Any]
+"""A result under the names that it has on the wire already, with nothing in it but what `orjson` writes as a model would."""
+
+
+def as_json(result: BaseModel) -> orjson.Fragment:
+    """A result as it goes out."""
+    return orjson.Fragment(result.__pydantic_serializer__.to_json(result, by_alias=True))
 
 
 def _is_none(value: object) -> bool:
