@@ -83,18 +83,18 @@ class CheckResult(Result):
 
 def written(answer: Answer) -> Written:
     """What `CheckResult.of` would write: most answers have nothing in their lists, and a model of one is dear to make and to write."""
-    verdict, pending = answer.verdict, PendingResult.of(answer.pending)
+    verdict, pending = answer.verdict, PendingResult.of(answer.pending) if answer.pending is not None else None
     return {
         "allowed": verdict.allowed,
         "intervention": verdict.intervention.label,
         "decisionId": answer.decision_id,
         "posture": answer.posture,
-        "violations": [as_json(FindingResult.of(finding)) for finding in verdict.violations],
-        "warnings": [as_json(FindingResult.of(finding)) for finding in verdict.warnings],
-        "shadow": [as_json(FindingResult.of(finding)) for finding in verdict.shadow],
-        "probes": [as_json(ProbeResult.of(probe)) for probe in answer.probes],
+        "violations": [as_json(FindingResult.of(finding)) for finding in verdict.violations] if verdict.violations else [],
+        "warnings": [as_json(FindingResult.of(finding)) for finding in verdict.warnings] if verdict.warnings else [],
+        "shadow": [as_json(FindingResult.of(finding)) for finding in verdict.shadow] if verdict.shadow else [],
+        "probes": [as_json(ProbeResult.of(probe)) for probe in answer.probes] if answer.probes else [],
         "pending": as_json(pending) if pending is not None else None,
-        "remedies": [as_json(RemedyResult.of(remedy)) for remedy in answer.remedies],
+        "remedies": [as_json(RemedyResult.of(remedy)) for remedy in answer.remedies] if answer.remedies else [],
         "evaluated": answer.evaluated,
         "evaluatedAt": format_time(answer.evaluated_at),
         "policyVersion": answer.policy_version,
@@ -110,16 +110,17 @@ async def check(context: Context, params: CheckParams) -> Written | Refusal:
         return answer
     verdict = answer.verdict
     services.metrics.answered(verdict)
-    context.concerns(answer.decision_id, verdict.intervention.label)
-    if not verdict.allowed:
+    result = written(answer)
+    context.concerns(answer.decision_id, result["intervention"])
+    if not result["allowed"]:
         log.info(
             "decision not allowed",
             decision_id=answer.decision_id,
-            intervention=verdict.intervention.label,
+            intervention=result["intervention"],
             guardrails=[finding.guardrail for finding in verdict.violations],
             principal=context.caller.principal,
             tenant=context.caller.tenant,
             dry_run=request.dry_run,
             correlation_id=context.correlation_id,
         )
-    return written(answer)
+    return result

@@ -41,10 +41,11 @@ class Method(Generic[P, R]):
     def procedure(self) -> Procedure:
         """The method as the dispatcher calls it: role, params, handler, and whatever comes back as JSON or a failure."""
         validate = self.params.__pydantic_validator__.validate_python
-        handler, roles, records = self.handler, self.roles, self.records_refusals
+        handler, roles, records = self.handler, frozenset(self.roles), self.records_refusals
+        not_allowed = forbidden(tuple(role.value for role in self.roles))
 
         async def call(context: Context, /, *positional: Any, **named: Any) -> orjson.Fragment | Written | Failure:
-            refused = None if context.caller.may(*roles) else forbidden(tuple(role.value for role in roles))
+            refused = not_allowed if roles.isdisjoint(context.caller.roles) else None
             if refused is not None and not records:
                 return refused
             if positional:

@@ -64,8 +64,9 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]
 _TIME_FORM = "must be a time such as `2026-02-11T13:30:00Z`"
 
 
+@lru_cache(maxsize=1024)
 def format_time(at: int) -> str:
-    """The text of a time in ms since the epoch."""
+    """The text of a time in ms since the epoch; all checks that share a transaction are answered as of the same one."""
     seconds, milliseconds = divmod(at, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z" if milliseconds else f"{_second(seconds)}Z"
 
