@@ -9,6 +9,7 @@ import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
@@ -24,9 +25,13 @@ from cstp_server.rpc.limits import Limits
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # on import the library reads its schema in a way that Python gives up
     from jsonrpcserver import Error, Success
+    from jsonrpcserver import dispatcher as library
     from jsonrpcserver.async_dispatcher import dispatch_request
     from jsonrpcserver.dispatcher import create_request, to_response
     from jsonrpcserver.response import ErrorResponse
+
+# with every call the library asks for the signature of a method that has been the same since the start
+library.signature = lru_cache(maxsize=256)(inspect.signature)  # type: ignore[attr-defined]
 
 C = TypeVar("C", bound=Traced)
 Procedure = Callable[..., Awaitable[Any]]
