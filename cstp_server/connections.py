@@ -23,6 +23,8 @@ _FRAMING = 8
 _ROOM_AGAIN = 0.9
 _GRACE_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
+_ROUNDING_SECONDS = 0.001
+"""How much too early a timer may be."""
 _log = structlog.get_logger(__name__)
 
 
@@ -75,6 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_last = False
         self._taken = 0
         self._of_body = 0
+        self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own signature
         """Somebody has connected."""
@@ -89,13 +92,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The connection is over."""
         self._expect_nothing()
         self._stop_leaving()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come. In place of uvicorn's own, which writes a line of log for whatever is no request."""
         if self._is_turned_away:
             return
-        self._unset_keepalive_if_required()
         self._taken += len(data)
         try:
             self.parser.feed_data(data)
@@ -145,6 +148,30 @@ class GuardedProtocol(HttpToolsProtocol):
         self._taken = self._of_body = 0
         if self._arriving is not None:
             self._expect_nothing()
+
+    def on_response_complete(self) -> None:
+        """A request was answered. In place of uvicorn's own, which sets a timer after each one and cancels it with the next."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection on which nothing came since its last answer for as long as it may be kept; else look again when that will be."""
+        self.timeout_keep_alive_task = None
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._arriving is not None or self._is_arriving or self._is_busy():
+            return  # the next answer sets the timer anew
+        if left > _ROUNDING_SECONDS:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """End soon. Who has just connected, or sends something at this moment, still gets an answer, and is told that it is the last."""
