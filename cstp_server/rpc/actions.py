@@ -14,7 +14,7 @@ from cstp_server.domain.facts import DEFAULT_USER_DOMAIN, Facts, Stakes, fold_na
 from cstp_server.domain.words import words_of
 from cstp_server.rpc.errors import BadParams
 from cstp_server.rpc.limits import Limits
-from cstp_server.rpc.wire import DecisionId, JsonObject, Name, Params, StakesName, Text, UserDomain, UserId
+from cstp_server.rpc.wire import DecisionId, FreeObject, JsonObject, Name, Params, StakesName, Text, UserDomain, UserId
 from cstp_server.services.identity import agent_of
 from cstp_server.services.requests import CheckRequest
 
@@ -58,8 +58,8 @@ class Action(Background):
     confidence: Share | None = Field(default=None, description="how sure the agent is")
     ctq: Share | None = Field(default=None, description="quality of the reasoning; it lifts no limit")
     tags: list[Name] | None = Field(default=None, description="compared without case")
-    parameters: JsonObject | None = Field(default=None, description="the action's own arguments; any names")
-    context: JsonObject | None = Field(default=None, description="what guards may ask about; any names")
+    parameters: FreeObject | None = Field(default=None, description="the action's own arguments; any names")
+    context: FreeObject | None = Field(default=None, description="what guards may ask about; any names")
 
 
 class Agent(Params):

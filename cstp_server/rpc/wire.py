@@ -11,9 +11,20 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
 import orjson
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from cstp_server.domain.damage import DamageType
 from cstp_server.domain.facts import fold_name
@@ -109,7 +120,22 @@ def _plain(value: float) -> float:
 Number = Annotated[float, PlainSerializer(_plain, return_type=int | float), WithJsonSchema({"type": "number"})]
 """A number that is written without a fraction when it has none."""
 
+
+class _Whole:
+    """Takes any object as it was parsed: its names are strings and its values free, so there is nothing to look at, and to copy, in it."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
+        return core_schema.is_instance_schema(dict)
+
+    @staticmethod
+    def __get_pydantic_json_schema__(_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
+
+
 JsonObject = dict[str, Any]
+FreeObject = Annotated[dict[str, Any], _Whole]
+"""A param's object, whose names and values are free."""
 StakesName = Literal["low", "medium", "high", "critical"]
 SeverityName = Literal["low", "medium", "high", "critical"]
 OutcomeName = Literal["success", "partial", "failure", "abandoned"]
@@ -194,6 +220,7 @@ def field_name(path: Iterable[int | str], root: str = "params") -> str:
 _EXPECTED = {
     "model_type": "must be an object",
     "dict_type": "must be an object",
+    "is_instance_of": "must be an object",
     "list_type": "must be a list",
     "string_type": "must be a string",
     "int_type": "must be a whole number",
