@@ -10,6 +10,7 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import Posture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.notifying import GivenUp
 from cstp_server.services.ports import CircuitRow
 
 ROUTINE = frozenset(
@@ -64,11 +65,15 @@ class DecisionPage:
 
 @dataclass(frozen=True, slots=True)
 class EventSearch:
-    """Which events to list, newest first, from the one before `before` on; `kind` is the part of their type before the dot."""
+    """Which events to list, newest first, from the one before `before` on; `kind` is the part of their type before the dot.
+
+    None of the types in `without` is listed.
+    """
 
     kind: str | None = None
     subject: str | None = None
     types: frozenset[EventType] = frozenset()
+    without: frozenset[EventType] = frozenset()
     since: int | None = None
     before: str | None = None
     limit: int = 50
@@ -159,6 +164,10 @@ class Catalogue(Protocol):
 
     async def posture_counts(self, tenant: str) -> Mapping[str, int]:
         """How many of the agents that were ever moved are in each posture."""
+        ...
+
+    async def given_up(self, tenant: str) -> Sequence[GivenUp]:
+        """What was given up of the tenant's alerts, by channel, the one that failed last first."""
         ...
 
     async def usage(self, tenant: str, subject: str) -> Usage:

@@ -20,6 +20,7 @@ class Topic(StrEnum):
     TRIPWIRES = "tripwires"
     EVENTS = "events"
     POLICY = "policy"
+    ALERTS = "alerts"
 
 
 EVERYTHING = frozenset(Topic)
@@ -29,7 +30,9 @@ _OF_KIND: Mapping[str, frozenset[Topic]] = {
     "circuit": frozenset({Topic.CIRCUITS, Topic.EVENTS}),
     "tripwire": frozenset({Topic.TRIPWIRES, Topic.AGENTS, Topic.EVENTS}),
     "posture": frozenset({Topic.AGENTS, Topic.EVENTS}),
+    "budget": frozenset({Topic.AGENTS, Topic.EVENTS}),
     "trust": frozenset({Topic.TRUST, Topic.EVENTS}),
+    "notification": frozenset({Topic.ALERTS, Topic.EVENTS}),
     "policy": frozenset({Topic.POLICY, Topic.EVENTS}),
 }
 _OF_ROUTINE: Mapping[EventType, frozenset[Topic]] = {
@@ -38,6 +41,7 @@ _OF_ROUTINE: Mapping[EventType, frozenset[Topic]] = {
     EventType.DECISION_REVIEWED: frozenset({Topic.DECISIONS, Topic.CIRCUITS, Topic.AGENTS, Topic.TRUST}),
     EventType.CIRCUIT_PROBE_CLAIMED: frozenset({Topic.CIRCUITS}),
     EventType.TRUST_SUCCEEDED: frozenset({Topic.TRUST}),
+    EventType.NOTIFICATION_SENT: frozenset({Topic.ALERTS}),
 }
 _REST = frozenset({Topic.EVENTS})
 

@@ -67,6 +67,15 @@ class Letter:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Alerts of one channel that nobody was told of: how many, and why the last one did not arrive, as far as that is known."""
+
+    channel: str
+    number: int
+    error: str | None
+
+
 class Outbox(Protocol):
     """What waits to be sent, and who may send it."""
 

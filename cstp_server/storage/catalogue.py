@@ -13,6 +13,7 @@ from cstp_server.domain.postures import Posture
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import CircuitCounts, CircuitSearch, DecisionPage, DecisionSearch, EventSearch, Glance, Seen, Told
+from cstp_server.services.notifying import GivenUp
 from cstp_server.services.ports import CircuitRow
 from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of, entry_of
@@ -20,6 +21,7 @@ from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.events import event_of
 from cstp_server.storage.loading import CircuitCache, Loader
+from cstp_server.storage.outbox import given_up
 from cstp_server.storage.reader import ReadThreads
 from cstp_server.storage.selecting import KeyedSelect
 from cstp_server.storage.usage import usage_of
@@ -82,6 +84,10 @@ class SqlCatalogue:
     async def posture_counts(self, tenant: str) -> Mapping[str, int]:
         """How many agents that were ever moved are in each posture."""
         return await self._threads.read(_posture_counts, tenant)
+
+    async def given_up(self, tenant: str) -> Sequence[GivenUp]:
+        """What was given up of the tenant's alerts, by channel."""
+        return await self._threads.read(given_up, tenant)
 
     async def usage(self, tenant: str, subject: str) -> Usage:
         """What a subject has used."""
@@ -238,6 +244,8 @@ def _events(connection: Connection, tenant: str, search: EventSearch) -> Sequenc
         query = query.where(table.c.type.startswith(f"{search.kind}.", autoescape=True))
     if search.types:
         query = query.where(table.c.type.in_(sorted(event_type.value for event_type in search.types)))
+    if search.without:
+        query = query.where(table.c.type.not_in(sorted(event_type.value for event_type in search.without)))
     if search.since is not None:
         query = query.where(table.c.at >= search.since)
     if search.before is not None:

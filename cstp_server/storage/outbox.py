@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, s
 from cstp_server.clock import Clock
 from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.events import Event, EventType
-from cstp_server.services.notifying import Letter, Parcel, Waiting
+from cstp_server.services.notifying import GivenUp, Letter, Parcel, Waiting
 from cstp_server.services.ports import Duties, OutboxChange
 from cstp_server.storage import tables
 from cstp_server.storage.engine import current_time
@@ -165,6 +165,19 @@ def letters(connection: Connection, *, dead: bool, limit: int) -> Sequence[Lette
 def _letter(row: Any) -> Letter:
     event = orjson.loads(row.event)
     return Letter(row.tenant, row.channel, row.id, event["type"], event["subject"], row.at, row.attempts, row.dead_at, row.error)
+
+
+def given_up(connection: Connection, tenant: str) -> Sequence[GivenUp]:
+    """What was given up of a tenant's alerts, by channel, the one that failed last first."""
+    of_tenant = select(_table.c.channel, func.count().label("number"), func.max(_table.c.dead_at).label("last"))
+    counted = of_tenant.where(_table.c.tenant == tenant, _table.c.dead_at.is_not(None)).group_by(_table.c.channel)
+    channels = sorted(connection.execute(counted), key=lambda row: (-row.last, row.channel))
+    return [GivenUp(row.channel, row.number, _last_error(connection, tenant, row.channel, row.last)) for row in channels]
+
+
+def _last_error(connection: Connection, tenant: str, channel: str, dead_at: int) -> str | None:
+    query = select(_table.c.error).where(_table.c.tenant == tenant, _table.c.channel == channel, _table.c.dead_at == dead_at)
+    return connection.execute(query.order_by(_table.c.id.desc()).limit(1)).scalar_one_or_none()
 
 
 def retry(connection: Connection, id: str | None, clock: Clock) -> int:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.decisions import Status
+from cstp_server.domain.events import EventType
 from cstp_server.services import browsing, decisions
 from cstp_server.services.catalogue import EventSearch
 from cstp_server.services.ports import DecisionQuery
@@ -21,19 +22,25 @@ _CIRCUITS = 6
 _EVENTS = 12
 _WAITING = 6
 _TROUBLES = 6
+_NO_NEWS = frozenset(
+    event_type
+    for event_type in EventType
+    if event_type.value in {"notification.sent", "notification.retried", "retention.pruned", "session.begun", "session.ended"}
+)
+"""What the service does by itself, and who looks at it: it has its place among the events, and would drown here what happened."""
 
 
 async def overview(visit: Visit) -> Response:
     """One look at everything."""
     dashboard, tenant, now = visit.dashboard, visit.tenant, visit.now
     catalogue, since = dashboard.catalogue, now - _HOUR_MS
-    page, glance, told, waiting, hits, (pulse, postures) = await asyncio.gather(
+    page, glance, told, waiting, hits, (pulse, postures, given_up) = await asyncio.gather(
         browsing.circuits(catalogue, visit.policy, tenant, state=None, text=None, place=None, limit=_CIRCUITS),
         catalogue.glance(tenant, since, _GLANCED),
-        catalogue.events(tenant, EventSearch(since=since, limit=_EVENTS)),
+        catalogue.events(tenant, EventSearch(since=since, without=_NO_NEWS, limit=_EVENTS)),
         decisions.list_decisions(dashboard.reader, visit.caller, DecisionQuery(status=Status.PENDING, limit=_WAITING)),
         dashboard.reader.hits(tenant, since=since, agent=None),
-        asyncio.gather(pulse_of(visit), catalogue.posture_counts(tenant)),
+        asyncio.gather(pulse_of(visit), catalogue.posture_counts(tenant), catalogue.given_up(tenant)),
     )
     began = since if glance.is_all or not glance.seen else max(since, glance.seen[-1].at)
     return await show(
@@ -49,6 +56,7 @@ async def overview(visit: Visit) -> Response:
             "troubles": troubles(glance.seen, hits, _TROUBLES),
             "hits": sum(hit.hits for hit in hits),
             "postures": postures,
+            "given_up": given_up,
             "is_empty": not glance.seen and not await catalogue.agents(tenant, text=None, posture=None, after=None, limit=1),
         },
     )

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from cstp_server import __version__
 from cstp_server.domain.callers import Role
-from cstp_server.web import charts, tones, words
+from cstp_server.web import charts, happenings, tones, words
 from cstp_server.web.assets import asset
 from cstp_server.web.context import Visit
 from cstp_server.web.icons import icon
@@ -35,6 +35,7 @@ def _environment() -> Environment:
         "countdown": words.countdown,
         "plain": words.plain,
         "number": words.number,
+        "many": words.many,
         "percent": words.percent,
         "short": words.short,
         "json": _json,
@@ -42,7 +43,8 @@ def _environment() -> Environment:
     environment.globals |= {
         "relative": words.relative,
         "tone_of": tones.tone_of,
-        "event_tone": tones.event_tone,
+        "event_tone": happenings.event_tone,
+        "happening_of": happenings.happening_of,
         "asset": asset,
         "icon": icon,
         "link": link,

@@ -7,6 +7,7 @@ _MINUTE_MS = 60 * _SECOND_MS
 _HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
 _JUST_NOW_MS = 5 * _SECOND_MS
+_SPELLED = {"half_open": "half-open"}
 _UNITS = ((_DAY_MS, "d"), (_HOUR_MS, "h"), (_MINUTE_MS, "m"), (_SECOND_MS, "s"))
 
 
@@ -52,7 +53,12 @@ def countdown(ms: int) -> str:
 
 def plain(name: str) -> str:
     """A name of the wire in words."""
-    return name.replace("_", " ").replace(".", " ")
+    return _SPELLED.get(name) or name.replace("_", " ").replace(".", " ")
+
+
+def many(count: float, thing: str) -> str:
+    """So many of a thing: `1 failure`, `2 failures`."""
+    return f"{number(count)} {thing}" if count == 1 else f"{number(count)} {thing}{'es' if thing.endswith('s') else 's'}"
 
 
 def number(value: float) -> str:

@@ -109,6 +109,7 @@ def test_events_come_by_kind_type_and_time_page_by_page(world: World) -> None:
     assert len(events(world, types=frozenset({EventType.CIRCUIT_FORCED}))) == len(
         [t for t in every if t.event.type is EventType.CIRCUIT_FORCED]
     )
+    assert {told.event.type for told in events(world, without=frozenset({EventType.CIRCUIT_FORCED}))} == {EventType.DECISION_PENDING}
     assert events(world, since=every[0].event.at + 1) == []
     assert world.do(world.store.catalogue.events("other", EventSearch())) == []
 

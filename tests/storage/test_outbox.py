@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, Delivered, NotDelivered, Parcel
+from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, Delivered, GivenUp, NotDelivered, Parcel
 from cstp_server.services.policies import NotePolicy
 from cstp_server.storage import tables
 from cstp_server.storage.outbox import letters, retry
@@ -23,7 +23,13 @@ def channel(name: str = "ops", **setup: Any) -> dict[str, Any]:
 
 
 def policy(*channels: dict[str, Any], **sections: Any) -> Policy:
-    sections = {"circuit_breakers": [{"scope": TOOLING, "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]} | sections
+    sections = {
+        "circuit_breakers": [
+            {"scope": TOOLING, "failure_threshold": 2},
+            {"scope": "category:writing"},
+            {"scope": "agent:*", "notify": False},
+        ]
+    } | sections
     return policy_of(notifications={"channels": list(channels or (channel(),))}, **sections)
 
 
@@ -215,6 +221,23 @@ def test_what_will_never_arrive_is_given_up_at_once(make_world: MakeWorld) -> No
     fail(world)
     assert world.run(NotDelivered(parcel(world), "gone", 0, lasting=True)) == 1
     assert due(world) == []
+
+
+def test_what_was_given_up_is_told_by_channel(make_world: MakeWorld) -> None:
+    """How many, and why the last one did not arrive; what still waits, and what is another tenant's, is not among it."""
+    scopes = [{"scope": "category:*", "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]
+    world = make_world(policy(channel(), channel("all"), circuit_breakers=scopes))
+    fail(world)
+    assert world.do(world.store.catalogue.given_up("default")) == []
+    world.run(NotDelivered(parcel(world), "gone", 0, lasting=True))
+    world.hand.advance(1)
+    world.trip("category:writing")
+    world.run(NotDelivered(parcel(world, "circuit/category:writing", "all"), "no answer", 0, lasting=True))
+    world.hand.advance(1)
+    world.trip(TOOLING)
+    world.run(NotDelivered(parcel(world), "gone for good", 0, lasting=True))
+    assert world.do(world.store.catalogue.given_up("default")) == [GivenUp("ops", 2, "gone for good"), GivenUp("all", 1, "no answer")]
+    assert world.do(world.store.catalogue.given_up("north")) == []
 
 
 def test_the_dead_are_sent_again_when_somebody_says_so(sqlite_world: MakeWorld) -> None:

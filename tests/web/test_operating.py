@@ -27,7 +27,7 @@ def test_a_circuit_may_prove_itself_first(fleet: Fleet, person: OpenBrowser) -> 
     page = person(fleet.server).sign_in(fleet.ops).go("/circuit/reset?scope=category:tooling")
     page.get_by_label("Let it prove itself first").check()
     page.get_by_role("button", name="Reset the circuit").click()
-    expect(page.locator(".tiles .pill").first).to_have_text("half open")
+    expect(page.locator(".tiles .pill").first).to_have_text("half-open")
     assert fleet.check("refactor-bot", "try whether it works again", category="tooling")["probes"]
 
 
