@@ -47,6 +47,11 @@ class LivePolicy:
             self._allowed = (policy, replace(policy, constraints=replace(policy.constraints, reviews=False)))
         return self._allowed[1]
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong with the newest policy, as callers may read it; nothing when it is the one in force."""
+        return self._problems
+
     def start(self, transactor: Transactor, on_change: Callable[[], Awaitable[None]]) -> None:
         """Begin to watch the files, in the running loop. `on_change` is called after another policy came into force."""
         self._loop = asyncio.get_running_loop()

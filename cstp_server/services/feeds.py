@@ -55,6 +55,11 @@ def topics_of(event_type: EventType, subject: str) -> frozenset[Topic]:
     return found | {Topic.TRUST} if Topic.CIRCUITS in found and subject.startswith(f"{ScopeKind.USER}:") else found
 
 
+def is_everybodys(event_type: EventType) -> bool:
+    """Whether it changes what every tenant sees, whoever's event it is: there is one policy for all."""
+    return event_type.value.startswith(f"{Topic.POLICY}.")
+
+
 def is_routine(event_type: EventType) -> bool:
     """Whether it is of a kind that there may be thousands of in a second."""
     return event_type in _OF_ROUTINE

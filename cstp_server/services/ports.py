@@ -466,6 +466,11 @@ class PolicySource(Protocol):
         """The policy in force."""
         ...
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the newest policy, where it was refused and the one before it stays in force; nothing otherwise."""
+        ...
+
     async def reload(self, caller: Caller) -> "Reloaded":
         """Read the policy anew here and have every other process do so; a bad one changes nothing."""
         ...
