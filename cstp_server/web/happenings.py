@@ -58,7 +58,7 @@ def _pending(event: Event) -> Iterable[object]:
 
 
 def _settled(event: Event) -> Iterable[object]:
-    return event.data.get("reason"), event.data.get("note")
+    return dict.fromkeys((event.data.get("reason"), event.data.get("note")))
 
 
 def _reviewed(event: Event) -> Iterable[object]:

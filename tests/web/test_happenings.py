@@ -48,6 +48,7 @@ def test_what_an_event_says_is_said_in_words() -> None:
     opened = {"cause": "threshold_reached", "failed": 5, "reviewed": 9, "window_ms": 3_600_000}
     assert line(told(EventType.CIRCUIT_OPENED, "global", **opened)) == "the threshold was reached · 5 of 9 failed in 1h"
     assert told(EventType.CIRCUIT_OPENED, "user:u/chat", trust=True).title == "Trust reduced"
+    assert line(told(EventType.DECISION_DENIED, reason="not today", note="not today")) == "not today"
     moved = {"from_posture": "blocked", "to_posture": "blocked", "reason": "again"}
     assert line(told(EventType.POSTURE_DOWNGRADED, **moved)) == "stays blocked · again"
     assert line(told(EventType.POSTURE_UPGRADED, from_posture="human_decides", to_posture="assisted")) == "human decides → assisted"
