@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -59,6 +60,7 @@ from cstp_server.tooling import RpcCalls
 from cstp_server.waiting import Waiters
 from cstp_server.web.attempts import Attempts
 from cstp_server.web.context import Dashboard
+from cstp_server.web.nowhere import nowhere
 from cstp_server.web.routes import routes as pages
 from cstp_server.worker import Worker
 
@@ -197,7 +199,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
             yield
 
     addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings))]
-    router = Starlette(routes=addresses, lifespan=lifespan)
+    router = Starlette(routes=addresses, lifespan=lifespan, exception_handlers={HTTPException: nowhere})
     return CorrelationIds(Front(CstpEndpoint(services), router))
 
 

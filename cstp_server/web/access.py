@@ -25,6 +25,7 @@ from cstp_server.web.forms import BadForm, Form, read_form
 from cstp_server.web.headers import secured
 from cstp_server.web.links import link
 from cstp_server.web.origins import is_own_form
+from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import render, show
 from cstp_server.web.theme import theme_of
 
@@ -105,7 +106,8 @@ def _sent(dashboard: Dashboard, page: Page, *, operators_only: bool) -> Endpoint
 async def refused(visit: Visit, refusal: Refusal) -> Response:
     """The page that says why not."""
     status = _STATUS.get(type(refusal), 400)
-    values = {"pulse": None, "refusal": refusal, "nearest": getattr(refusal, "nearest", ())}
+    pulse = await pulse_of(visit) if visit.caller.may(Role.VIEWER) else None
+    values = {"pulse": pulse, "refusal": refusal, "status": status, "nearest": getattr(refusal, "nearest", ())}
     return await show(visit, "refused.html", values, status=status)
 
 

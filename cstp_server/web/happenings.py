@@ -37,7 +37,7 @@ Words = Callable[[Event], Iterable[object]]
 
 
 class _Kind(NamedTuple):
-    """How one type of event is shown; `words` are what there is to say of it, and what is missing is left out."""
+    """How one type of event is shown; `words` are what there is to say of it: what is missing is left out, a `Part` is shown as it is."""
 
     title: str
     tone: Tone
@@ -145,7 +145,8 @@ def _alert(event: Event) -> Iterable[object]:
     title = about.title.lower() if about is not None else plain(_text(data.get("type")))
     count = data.get("count")
     gathered = f"with {many(count - 1, 'more event')}" if isinstance(count, int) and count > 1 else None
-    return f"{title} {_text(data.get('about'))}".strip(), gathered, data.get("error")
+    about_it = _place(_text(data.get("type")).partition(".")[0], _text(data.get("about")))
+    return title, about_it, gathered, data.get("error")
 
 
 def _session(event: Event) -> Iterable[object]:
@@ -252,8 +253,14 @@ def happening_of(event: Event) -> Happening:
     name = event.type.value
     kind = _KINDS.get(name, _Kind(plain(name).capitalize(), _UNKNOWN, _given("reason")))
     title = _OF_TRUST.get(name, kind.title) if event.data.get("trust") is True else kind.title
-    words = [short(text, _LONGEST) for word in kind.words(event) if (text := _text(word))]
-    return Happening(_graver(kind.tone, event), title, _subject(event), (*(Part(word) for word in words), *_named(event)))
+    return Happening(_graver(kind.tone, event), title, _subject(event), (*_parts(kind.words(event)), *_named(event)))
+
+
+def _parts(words: Iterable[object]) -> Iterable[Part]:
+    for word in words:
+        part = word if isinstance(word, Part) else Part(short(_text(word), _LONGEST))
+        if part.text:
+            yield part
 
 
 def _graver(tone: Tone, event: Event) -> Tone:
@@ -262,11 +269,15 @@ def _graver(tone: Tone, event: Event) -> Tone:
 
 
 def _subject(event: Event) -> Part:
-    kind, subject = event.type.value.partition(".")[0], event.subject
+    said = _text(event.data.get("description"))
+    place = _place(event.type.value.partition(".")[0], event.subject)
+    return place._replace(text=short(said, _LONGEST), is_id=False) if said else place
+
+
+def _place(kind: str, subject: str) -> Part:
     match kind:
         case "decision" | "enforcement":
-            said = _text(event.data.get("description"))
-            return Part(short(said, _LONGEST) if said else subject, link("/decision", id=subject), is_id=not said)
+            return Part(subject, link("/decision", id=subject), is_id=True)
         case "circuit" | "trust":
             return Part(subject, link("/circuit", scope=subject), is_id=True)
         case "posture":

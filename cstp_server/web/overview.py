@@ -23,11 +23,11 @@ _EVENTS = 12
 _WAITING = 6
 _TROUBLES = 6
 _NO_NEWS = frozenset(
-    event_type
-    for event_type in EventType
-    if event_type.value in {"notification.sent", "notification.retried", "retention.pruned", "session.begun", "session.ended"}
+    event_type for event_type in EventType if event_type.value.partition(".")[0] in {"notification", "retention", "session"}
 )
-"""What the service does by itself, and who looks at it: it has its place among the events, and would drown here what happened."""
+"""What the service does by itself, and who looks at it: it has its place among the events, and would drown here what happened.
+
+Alerts that reached nobody are told above all else."""
 
 
 async def overview(visit: Visit) -> Response:

@@ -39,12 +39,15 @@ def _environment() -> Environment:
         "many": words.many,
         "percent": words.percent,
         "short": words.short,
+        "coded": words.coded,
+        "sentence": words.sentence,
         "json": _json,
         "name": unseen.name,
         "as_sent": unseen.as_sent,
     }
     environment.globals |= {
         "relative": words.relative,
+        "failure": words.failure,
         "tone_of": tones.tone_of,
         "event_tone": happenings.event_tone,
         "happening_of": happenings.happening_of,

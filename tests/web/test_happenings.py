@@ -43,7 +43,7 @@ def test_what_an_event_says_is_said_in_words() -> None:
     assert told(EventType.BUDGET_REACHED, percent=80).tone.colour == "warn"
     alert = {"type": "circuit.forced", "about": "agent:bot", "count": 3, "error": "the receiver answered 410"}
     assert line(told(EventType.NOTIFICATION_GIVEN_UP, "pager", **alert)) == (
-        "circuit forced open agent:bot · with 2 more events · the receiver answered 410"
+        "circuit forced open · agent:bot · with 2 more events · the receiver answered 410"
     )
     opened = {"cause": "threshold_reached", "failed": 5, "reviewed": 9, "window_ms": 3_600_000}
     assert line(told(EventType.CIRCUIT_OPENED, "global", **opened)) == "the threshold was reached · 5 of 9 failed in 1h"

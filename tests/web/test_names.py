@@ -45,7 +45,7 @@ def test_no_form_moves_an_agent_that_none_can_be(shared_fleet: Fleet, agent: str
         for path, fields in {"/agent/block": {}, "/agent/move": {"to": "blocked"}}.items():
             answer = visitor.act(path, id=agent, reason="because", **fields)
             assert answer.status_code == 422, path
-            assert "`id`" in answer.text
+            assert "<code>id</code>" in answer.text
         assert visitor.client.get("/agent/block", params={"id": agent}).status_code == 422
         assert visitor.client.get("/agent", params={"id": agent}).status_code == 422
     told = shared_fleet.server.call("cstp.listEvents", {"subject": agent} if agent.strip() else {}, token=shared_fleet.ops)["events"]
@@ -69,4 +69,4 @@ def test_other_names_are_checked_as_well(shared_fleet: Fleet, path: str, fields:
         visitor.sign_in(shared_fleet.ops)
         answer = visitor.act(path, **fields)
         assert answer.status_code == 422
-        assert f"`{wrong}` must" in answer.text
+        assert f"<code>{wrong}</code> must" in answer.text

@@ -45,7 +45,7 @@ def test_a_token_that_may_not_look_is_refused(shared_fleet: Fleet) -> None:
         for token in (agent, shared_fleet.ci):
             answer = visitor.sign_in(token)
             assert answer.status_code == 403
-            assert "that takes the role `viewer`" in answer.text
+            assert "that takes the role <code>viewer</code>" in answer.text
         assert not visitor.client.cookies
 
 
