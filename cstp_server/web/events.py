@@ -8,6 +8,7 @@ from cstp_server.domain.events import EventType
 from cstp_server.services.catalogue import EventSearch
 from cstp_server.web.context import Visit
 from cstp_server.web.happenings import KINDS
+from cstp_server.web.naming import described
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
 
@@ -25,6 +26,7 @@ async def list_events(visit: Visit) -> Response:
     values = {
         "pulse": pulse,
         "told": found[:_PAGE],
+        "said": await described(visit, found[:_PAGE]),
         "kind": kind,
         "kinds": _SHOWN,
         "subject": subject,

@@ -7,7 +7,7 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.scopes import ScopeKind
 from cstp_server.web.links import link
 from cstp_server.web.tones import Tone
-from cstp_server.web.words import duration, many, number, plain, short
+from cstp_server.web.words import duration, exact, many, number, plain, short
 
 _LONGEST = 140
 _LONGEST_VERSION = 19
@@ -149,15 +149,27 @@ def _alert(event: Event) -> Iterable[object]:
     return title, about_it, gathered, data.get("error")
 
 
-def _session(event: Event) -> Iterable[object]:
-    return event.data.get("reason"), event.data.get("address")
+def _retried(event: Event) -> Iterable[object]:
+    count = event.data.get("count")
+    return (many(count, "alert") if isinstance(count, int) else None,)
+
+
+def _signed_in(event: Event) -> Iterable[object]:
+    return (", ".join(_text(role) for role in event.data.get("roles") or ()),)
+
+
+def _signed_out(event: Event) -> Iterable[object]:
+    cause = _text(event.data.get("cause"))
+    return (_ENDS.get(cause, plain(cause)),)
 
 
 def _pruned(event: Event) -> Iterable[object]:
-    return [f"{plain(name)} {_text(value)}" for name, value in event.data.items() if isinstance(value, int | str)]
+    count, before = event.data.get("count"), event.data.get("before")
+    return many(count, "row") if isinstance(count, int) else None, f"from before {exact(before)}" if isinstance(before, int) else None
 
 
 _WAITS_FOR = {"approval": "for an approval", "confirmation": "for the user's confirmation", "cancel_window": "goes on by itself soon"}
+_ENDS = {"signed_out": "signed out", "replaced": "signed in anew"}
 _CAUSES = {
     "threshold_reached": "the threshold was reached",
     "cooldown_elapsed": "the cooldown is over",
@@ -203,10 +215,10 @@ _KINDS: Mapping[str, _Kind] = {
     "policy.rejected": _Kind("Policy refused", Tone("bad", "alert"), _rejected),
     "notification.sent": _Kind("Alert sent", Tone("muted", "bell"), _alert),
     "notification.given_up": _Kind("Alert given up", Tone("bad", "bell"), _alert),
-    "notification.retried": _Kind("Alert sent again", Tone("info", "bell"), _alert),
+    "notification.retried": _Kind("Alert taken up again", Tone("info", "bell"), _retried),
     "retention.pruned": _Kind("Old records deleted", Tone("muted", "document"), _pruned),
-    "session.begun": _Kind("Signed in", Tone("muted", "person"), _session),
-    "session.ended": _Kind("Signed out", Tone("muted", "exit"), _session),
+    "session.begun": _Kind("Signed in", Tone("muted", "person"), _signed_in),
+    "session.ended": _Kind("Session ended", Tone("muted", "exit"), _signed_out),
     "token.created": _Kind("Token created", Tone("info", "lock"), _given("reason")),
     "token.revoked": _Kind("Token revoked", Tone("warn", "lock"), _given("reason")),
 }
@@ -248,12 +260,15 @@ def event_tone(event_type: str) -> Tone:
     return kind.tone if kind is not None else _UNKNOWN
 
 
-def happening_of(event: Event) -> Happening:
-    """How an event is shown. One of a type without words of its own is shown by its name."""
+def happening_of(event: Event, description: str | None = None) -> Happening:
+    """How an event is shown. One of a type without words of its own is shown by its name.
+
+    `description` is what the decision that it is about was about, where the event does not tell it.
+    """
     name = event.type.value
     kind = _KINDS.get(name, _Kind(plain(name).capitalize(), _UNKNOWN, _given("reason")))
     title = _OF_TRUST.get(name, kind.title) if event.data.get("trust") is True else kind.title
-    return Happening(_graver(kind.tone, event), title, _subject(event), (*_parts(kind.words(event)), *_named(event)))
+    return Happening(_graver(kind.tone, event), title, _subject(event, description), (*_parts(kind.words(event)), *_named(event)))
 
 
 def _parts(words: Iterable[object]) -> Iterable[Part]:
@@ -268,8 +283,8 @@ def _graver(tone: Tone, event: Event) -> Tone:
     return tone._replace(colour="bad") if isinstance(percent, int) and percent >= _USED_UP else tone
 
 
-def _subject(event: Event) -> Part:
-    said = _text(event.data.get("description"))
+def _subject(event: Event, description: str | None) -> Part:
+    said = _text(event.data.get("description") or description)
     place = _place(event.type.value.partition(".")[0], event.subject)
     return place._replace(text=short(said, _LONGEST), is_id=False) if said else place
 
@@ -283,7 +298,7 @@ def _place(kind: str, subject: str) -> Part:
         case "posture":
             return Part(subject, link("/agent", id=subject), is_id=True)
         case "policy":
-            return Part("policy", "/policy")
+            return Part("policy", "/policy", is_id=True)
         case "tripwire":
             return Part(subject, link("/policy", type="tripwire", q=subject), is_id=True)
         case _:

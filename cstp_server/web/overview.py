@@ -13,11 +13,14 @@ from cstp_server.services.ports import DecisionQuery
 from cstp_server.services.troubles import troubles
 from cstp_server.web import charts
 from cstp_server.web.context import Visit
+from cstp_server.web.naming import described
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
 
 _HOUR_MS = 3_600_000
 _GLANCED = 5_000
+_LEAST_MS = 300_000
+"""How much time is drawn at least; from the oldest decision of the hour on, where that is more."""
 _CIRCUITS = 6
 _EVENTS = 12
 _WAITING = 6
@@ -42,7 +45,7 @@ async def overview(visit: Visit) -> Response:
         dashboard.reader.hits(tenant, since=since, agent=None),
         asyncio.gather(pulse_of(visit), catalogue.posture_counts(tenant), catalogue.given_up(tenant)),
     )
-    began = since if glance.is_all or not glance.seen else max(since, glance.seen[-1].at)
+    began = max(since, min(glance.seen[-1].at, now - _LEAST_MS)) if glance.seen else since
     return await show(
         visit,
         "overview.html",
@@ -52,6 +55,7 @@ async def overview(visit: Visit) -> Response:
             "glance": glance,
             "activity": charts.activity(glance.seen, began, now),
             "told": told,
+            "said": await described(visit, told),
             "waiting": waiting,
             "troubles": troubles(glance.seen, hits, _TROUBLES),
             "hits": sum(hit.hits for hit in hits),

@@ -1,11 +1,15 @@
 """How events are told on the pages: every type has its own sign and words, whatever its data."""
 
+import re
+
 import pytest
 
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.feeds import EVERYTHING, Topic, topics_of
 from cstp_server.web.happenings import KINDS, Happening, happening_of, has_words
 from cstp_server.web.icons import icon
+from tests.web.fleet import Fleet
+from tests.web.plain import Plain
 
 _COLOURS = {"good", "warn", "bad", "info", "muted"}
 
@@ -61,6 +65,8 @@ def test_what_an_event_names_is_a_way_there() -> None:
     assert pending.details[-1].href == "/agent?id=bot+"
     assert pending.details[-1].text == "bot "
     assert told(EventType.DECISION_EXPIRED, "dec_1").subject.text == "dec_1"
+    expired = Event(EventType.DECISION_EXPIRED, "default", "dec_1", "system", 0, "sha256:1")
+    assert happening_of(expired, "Refund an order").subject.text == "Refund an order"
     assert told(EventType.POSTURE_REFUSED, "a&b").subject.href == "/agent?id=a%26b"
 
 
@@ -69,3 +75,14 @@ def test_alerts_that_were_sent_wake_only_those_who_look_at_alerts() -> None:
     assert topics_of(EventType.NOTIFICATION_SENT, "ops") == {Topic.ALERTS}
     assert topics_of(EventType.NOTIFICATION_GIVEN_UP, "ops") == {Topic.ALERTS, Topic.EVENTS}
     assert topics_of(EventType.BUDGET_REACHED, "daily_budget") == {Topic.AGENTS, Topic.EVENTS}
+
+
+def test_events_on_the_pages_say_what_the_decision_was_about(shared_fleet: Fleet) -> None:
+    """Also those that are told of it later: who reads the list need not open every one."""
+    asked = shared_fleet.check("named-bot", "Refund order N-1 in full", type="issue_refund", parameters={"amount": 900})
+    resolution = {"id": asked["decisionId"], "resolution": "deny", "note": "not today"}
+    shared_fleet.server.call("cstp.resolveDecision", resolution, token=shared_fleet.ops)
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        for path in ("/", "/events?kind=decision"):
+            assert re.search(r"<strong>Decision denied</strong> <a href=[^>]*>Refund order N-1 in full</a>", visitor.get(path).text), path

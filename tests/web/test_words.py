@@ -4,6 +4,8 @@ import pytest
 from markupsafe import Markup
 
 from cstp_server.web import words
+from tests.web.fleet import Fleet
+from tests.web.plain import Plain
 
 
 @pytest.mark.parametrize(("count", "thing", "said"), [(0, "hit", "0 hits"), (1, "hit", "1 hit"), (2, "success", "2 successes")])
@@ -29,3 +31,13 @@ def test_a_state_is_spelled_as_people_spell_it() -> None:
         "human decides",
         "circuit opened",
     ]
+
+
+def test_the_chart_of_a_young_service_begins_with_its_first_decision(shared_fleet: Fleet) -> None:
+    """It shows what there is, not an hour in which nothing was."""
+    shared_fleet.check("chart-bot", "Draw something on the chart")
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        ticks = visitor.get("/").text.partition('class="chart-ticks"')[2].partition("</div>")[0]
+    assert "5 m ago" in ticks
+    assert "1 h ago" not in ticks
