@@ -19,7 +19,7 @@ from cstp_server.web.rendering import show
 
 _HOUR_MS = 3_600_000
 _GLANCED = 5_000
-_LEAST_MS = 300_000
+_LEAST_MS = 120_000
 """How much time is drawn at least; from the oldest decision of the hour on, where that is more."""
 _CIRCUITS = 6
 _EVENTS = 12

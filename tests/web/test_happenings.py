@@ -14,7 +14,7 @@ from tests.web.plain import Plain
 _COLOURS = {"good", "warn", "bad", "info", "muted"}
 
 
-def told(event_type: EventType, subject: str = "it", **data: object) -> Happening:
+def told(event_type: EventType, subject: str = "it", /, **data: object) -> Happening:
     """An event as it is shown."""
     return happening_of(Event(event_type, "default", subject, "somebody", 0, "sha256:1", data))
 

@@ -39,5 +39,5 @@ def test_the_chart_of_a_young_service_begins_with_its_first_decision(shared_flee
     with Plain(shared_fleet.server.url) as visitor:
         visitor.sign_in(shared_fleet.ops)
         ticks = visitor.get("/").text.partition('class="chart-ticks"')[2].partition("</div>")[0]
-    assert "5 m ago" in ticks
+    assert "2 m ago" in ticks
     assert "1 h ago" not in ticks
