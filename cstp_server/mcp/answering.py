@@ -28,14 +28,11 @@ from starlette.types import Receive, Scope, Send
 from cstp_server import __version__
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.mcp.advice import after_answer, after_error
-from cstp_server.mcp.ports import Calls
+from cstp_server.mcp.ports import CALLER, Calls
 from cstp_server.mcp.schemas import input_schema, output_schema
 from cstp_server.mcp.tools import INSTRUCTIONS, TOOLS, Tool
 
 T = TypeVar("T")
-
-CALLER = "cstp.caller"
-"""Where an HTTP request's scope holds who sent it."""
 
 _NO_JSON = "the arguments hold what JSON does not: `NaN`, an infinity, half of a character, or far too much nesting"
 
