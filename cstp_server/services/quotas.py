@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from cstp_server.domain.amounts import UNIT
@@ -11,6 +10,7 @@ from cstp_server.domain.findings import Mode
 from cstp_server.domain.tripwire_rules import Per, Quota
 from cstp_server.domain.tripwires import Tripwire
 from cstp_server.domain.usage import Usage, used_by
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import Catalogue
 
