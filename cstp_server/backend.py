@@ -132,12 +132,12 @@ class ServerBackend:
         except OSError as error:
             raise BackendError(_unreadable(file, error)) from error
 
-    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> int:
-        """Write the record of events with its proofs as JSON lines; how many events that are."""
+    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> AuditReport:
+        """Write the record of events with its proofs as JSON lines; how many events that are, and what keeps it from being proven."""
         settings = _settings()
         keys, now = _keys(settings), SystemClock().now()
 
-        def take(record: StoredRecord) -> int:
+        def take(record: StoredRecord) -> AuditReport:
             progress.begin(record.count() if since is None else None)
             return audit_files.export(record, keys, write, progress.advance, since=since, at=now)
 
