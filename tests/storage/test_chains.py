@@ -6,17 +6,19 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
-from cstp_server.domain.anchors import AnchorKind
+from cstp_server.domain.anchors import Anchor, AnchorKind
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.services.audit_reports import Signatures
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ports import Needs
 from cstp_server.storage import tables
+from cstp_server.storage.anchors import lock_ledger
 from cstp_server.storage.pruning import prune_chain
 from tests.services.world import OPS, World, checking, circuits_policy, reviewing
 from tests.storage.conftest import MakeWorld
@@ -285,6 +287,35 @@ def test_two_processes_that_prune_at_once_enter_one_cut(make_world: MakeWorld, s
         connection.commit()
         assert other.result(timeout=20) == 0
     assert [anchor.kind for anchor in anchors(world)].count(AnchorKind.CUT) == 1
+    assert world.audit().is_whole
+
+
+def test_an_anchor_that_had_to_wait_says_how_far_the_chain_has_come_by_then(make_world: MakeWorld, server_url: str) -> None:
+    """Not how far it had come before: another one that says more may be in the ledger by then."""
+    world = make_world(POLICY)
+    world.check("a")
+    journal = world.store._journal
+
+    def anchor() -> Anchor:
+        with world.store._passing.connect() as connection, connection.begin():
+            made = journal.anchor(connection, world.clock, AnchorKind.HEAD)
+        assert made is not None
+        return made[1]
+
+    if server_url.startswith("sqlite"):
+        world.check("b")
+        assert anchor().position == 2
+        return  # whoever waits there has not begun to look
+    with ThreadPoolExecutor(1) as pool, world.connected() as connection, connection.begin():
+        lock_ledger(connection)
+        waiting = pool.submit(anchor)
+        deadline = monotonic() + 20
+        while not connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).scalar():
+            assert monotonic() < deadline
+            sleep(0.01)
+        world.check("b")
+        connection.commit()
+        assert waiting.result(timeout=20).position == 2
     assert world.audit().is_whole
 
 
