@@ -55,9 +55,13 @@ _TRANSITIONS = tuple(
 
 
 class ReadThreads:
-    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
+    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline.
 
-    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage) -> None:
+    Those of the writing `side` keep the store in order: each call is a transaction, and what it returns says whether it wrote anything.
+    """
+
+    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage, side: Side = Side.READING) -> None:
+        self._side = side
         self._engine = engine
         self._outage = outage
         self._limit = limit
@@ -91,9 +95,10 @@ class ReadThreads:
         try:
             answer = self._insist(work, *args, **kwargs)
         except SQLAlchemyError as error:
-            self._outage.failed(Side.READING, error)
+            self._outage.failed(self._side, error)
             raise StoreUnavailable from error
-        self._outage.worked(Side.READING)
+        if self._side is Side.READING or answer:  # a transaction that had nothing to write proves nothing
+            self._outage.worked(self._side)
         return answer
 
     def _insist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

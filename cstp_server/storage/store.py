@@ -19,7 +19,7 @@ from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
 from cstp_server.storage.journal import Journal, Left, end_lapsed
 from cstp_server.storage.loading import Key
-from cstp_server.storage.outage import Outage
+from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.outbox import SqlOutbox
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
 from cstp_server.storage.sessions import SqlSessions
@@ -58,7 +58,7 @@ class Store:
         self._reading = reading_engine(url, CONNECTIONS, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
         self._passing = passing_engine(url, file)
-        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage)
+        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage, Side.WRITING)
         self.reader = SqlReader(self._threads, clock)
         self.duties = SqlDuties(self._threads, self._pruning, clock)
         self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
