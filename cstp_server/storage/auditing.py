@@ -132,6 +132,7 @@ def reading_record(url: URL) -> Iterator[StoredRecord]:
                 else:
                     connection.execute(text("SET TRANSACTION READ ONLY"))
                     connection.execute(text("SET LOCAL statement_timeout = 0"))
+                    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # whoever takes it elsewhere may be slow
                 yield StoredRecord(connection)
     finally:
         engine.dispose()
