@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
-from cstp_server.domain.anchors import AnchorKind, AuditKeys
+from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
@@ -53,6 +53,7 @@ class Store:
         self._journal = Journal(self._keys)
         self._anchored_at = self._left_at = 0.0
         self._seen_left: Left | None = None
+        self._proven: Anchor | None = None
         file, outage = database_file(url), Outage(clock, gauges.store_works)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
@@ -165,8 +166,26 @@ class Store:
         return await self._threads.read(pruning.chains_to_prune, before)
 
     async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
-        return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, chain, before)
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many.
+
+        Where the anchor to cut it at cannot be proven, nothing is deleted: else whoever can write to the ledger for a moment could have
+        events deleted in such a way that nothing is missing.
+        """
+        ground = await self._threads.read(pruning.ground_for, chain, before)
+        if ground is None:
+            return 0
+        if ground != self._proven:
+            if not await self._is_proven(ground):
+                pruning.refuse(ground)
+                return 0
+            self._proven = ground
+        return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, ground)
+
+    async def _is_proven(self, anchor: Anchor) -> bool:
+        proven: Anchor | bool = anchor
+        while isinstance(proven, Anchor):
+            proven = await self._threads.read(pruning.prove, self._keys, proven)
+        return proven
 
     async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
         """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""

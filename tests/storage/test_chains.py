@@ -19,7 +19,7 @@ from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ports import Needs
 from cstp_server.storage import tables
 from cstp_server.storage.anchors import lock_ledger
-from cstp_server.storage.pruning import prune_chain
+from cstp_server.storage.pruning import ground_for, prune_chain
 from tests.services.world import OPS, World, checking, circuits_policy, reviewing
 from tests.storage.conftest import MakeWorld
 
@@ -279,7 +279,9 @@ def test_two_processes_that_prune_at_once_enter_one_cut(make_world: MakeWorld, s
     world.check("late")
     (chain,) = chains(world)
     with ThreadPoolExecutor(1) as pool, world.connected() as connection, connection.begin():
-        assert prune_chain(connection, world.keys, world.clock, "one", chain, cut_at) == 1
+        ground = ground_for(connection, chain, cut_at)
+        assert ground is not None
+        assert prune_chain(connection, world.keys, world.clock, "one", ground) == 1
         if server_url.startswith("sqlite"):
             return  # one writer at a time as it is
         other = pool.submit(world.do, world.store.prune_chain(chain, cut_at))
@@ -343,3 +345,45 @@ def test_nothing_is_pruned_on_the_word_of_a_forged_anchor(make_world: MakeWorld)
         connection.execute(ANCHORS.update().values(at=1))
     assert [world.do(world.store.prune_chain(chain, 1_000)) for chain in world.do(world.store.chains_to_prune(1_000))] == [0]
     assert len(rows(world)) == 1
+
+
+@pytest.mark.parametrize("place", ["after the last line", "in the place of an unsigned line"])
+def test_nothing_is_pruned_on_the_word_of_an_anchor_that_anybody_could_have_made(make_world: MakeWorld, place: str) -> None:
+    """Where a key is set, an anchor without a signature is proven by what was signed later, or by nothing."""
+    world = make_world(POLICY)
+    keys, world.keys = world.keys, type(world.keys)()
+    world.restart()
+    world.check("unsigned")
+    world.keys = keys
+    world.restart()
+    world.check("a")
+    world.anchor()
+    lines = anchors(world)
+    last = lines[-1]
+    number, previous = (last.number + 1, last.seal) if place == "after the last line" else (2, lines[0].seal)
+    unsealed = Anchor(number, 1, AnchorKind.HEAD, last.chain, last.position, last.hash, "wrt_forged", None, previous)
+    forged = replace(unsealed, seal=world.keys.seal(unsealed.payload(), None))
+    with world.connected() as connection, connection.begin():
+        connection.execute(ANCHORS.delete().where(ANCHORS.c.number == number))
+        connection.execute(insert(ANCHORS).values({name: getattr(forged, name) for name in forged.__slots__} | {"kind": "head"}))
+    assert [world.do(world.store.prune_chain(chain, 1_000)) for chain in world.do(world.store.chains_to_prune(1_000))] == [0]
+    assert [row.subject for row in rows(world) if row.chain == last.chain] == ["a"]
+
+
+def test_what_was_written_before_signing_began_is_pruned_like_the_rest(make_world: MakeWorld) -> None:
+    """What was signed since proves the anchors before it."""
+    world = make_world(POLICY)
+    keys, world.keys = world.keys, type(world.keys)()
+    for id in ("a", "b", "c"):
+        world.restart()
+        world.check(id)
+    world.keys = keys
+    world.restart()
+    world.check("d")
+    cut_at = world.time() + 1
+    world.hand.advance(2)
+    for chain in world.do(world.store.chains_to_prune(cut_at)):
+        while world.do(world.store.prune_chain(chain, cut_at)):
+            pass
+    assert [row.subject for row in rows(world)] == ["d"]
+    assert world.audit().is_whole
