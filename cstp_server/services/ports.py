@@ -436,7 +436,7 @@ class Duties(Protocol):
     """Work that one process at a time sees to, for so many ms at a time: another one takes over when the holder does not keep it."""
 
     async def take(self, name: str, holder: str, ms: int) -> Duty | None:
-        """The duty, unless another process has it."""
+        """The duty, unless another process has it. All who ask for one of that name ask for about as many ms."""
         ...
 
     async def keep(self, name: str, holder: str, ms: int, progress: str) -> bool:
