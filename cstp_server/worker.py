@@ -32,8 +32,6 @@ _PRUNE_EVERY_SECONDS = 3600.0
 _APPRAISE_EVERY_SECONDS = 10.0
 _STOP_EVERY_SECONDS = 30.0
 _ANCHOR_EVERY_SECONDS = 1.0
-_STRAY_MS = 3_600_000
-"""Another process may have a newer policy than this one, with channels that this one does not know yet."""
 _DEAD_DAYS = 90
 _BETWEEN_BATCHES_SECONDS = 0.05
 _PAGE = 500
@@ -113,8 +111,8 @@ class Upkeep(Protocol):
         """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
         ...
 
-    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what has been for none of these channels since `stray_before`, and forget what was given up before `dead_before`."""
+    async def tidy_outbox(self, dead_before: int) -> int:
+        """Forget a small batch of the alerts that were given up before `dead_before`, and of what is open again; how many."""
         ...
 
 
@@ -248,9 +246,9 @@ class Worker:
                     await _breathe()
 
     async def tidy_outbox(self) -> None:
-        """Give up alerts for channels that the policy has no more, and forget those that were given up long ago."""
-        now, channels = self._clock.now(), [channel.name for channel in self._policy().alerts.channels]
-        await self._upkeep.tidy_outbox(channels, now - _STRAY_MS, now - _DEAD_DAYS * _DAY_MS)
+        """Forget alerts that were given up long ago."""
+        while await self._upkeep.tidy_outbox(self._clock.now() - _DEAD_DAYS * _DAY_MS):
+            await _breathe()
 
     async def prune_events(self) -> None:
         """Delete the events that are past their retention, chain by chain."""

@@ -168,9 +168,9 @@ class Store:
         """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
         return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, chain, before)
 
-    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""
-        return await self.outbox.tidy(channels, stray_before, dead_before)
+    async def tidy_outbox(self, dead_before: int) -> int:
+        """Forget a small batch of the alerts that were given up before `dead_before`, and of what is open again; how many."""
+        return await self.outbox.tidy(dead_before)
 
     async def prune_decisions(self, tenant: str, before: int) -> int:
         """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""
