@@ -29,6 +29,7 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.posture_events import POSTURE_MOVES
 from cstp_server.feed import LiveFeed
 from cstp_server.guardians import InstalledGuardians, load_guards
+from cstp_server.housekeeping import Housekeeping
 from cstp_server.live_policy import LivePolicy
 from cstp_server.mcp.endpoint import PATH as TOOLS
 from cstp_server.mcp.endpoint import Edge, McpEndpoint
@@ -129,6 +130,7 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     guardians = InstalledGuardians(load_guards())
     appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
     appraising = Appraising(store, store.duties, store.reader, appraisal, lambda: policy.current, clock, new_id("process"))
+    housekeeping = Housekeeping(store, store.duties, store.transactor, lambda: policy.current, clock, metrics.round_ended)
     worker = Worker(
         store,
         store.transactor,
@@ -136,6 +138,7 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
         clock,
         policy.follow,
         appraising,
+        housekeeping,
         settings.sweep_interval_ms,
         metrics.round_ended,
     )

@@ -12,7 +12,7 @@ from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, StoreCounts
-from cstp_server.storage import census, maintenance, migrating, pruning, tallies
+from cstp_server.storage import census, maintenance, migrating, pruning, tables, tallies
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.catalogue import SqlCatalogue
 from cstp_server.storage.duties import SqlDuties
@@ -158,7 +158,11 @@ class Store:
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""
-        return await self._threads.read(maintenance.tenants)
+        return await self.tenants_in(tables.decisions.name)
+
+    async def tenants_in(self, table: str) -> Sequence[str]:
+        """Every tenant that has rows in a table whose key begins with the tenant."""
+        return await self._threads.read(maintenance.tenants, table)
 
     async def chains_to_prune(self, before: int) -> Sequence[str]:
         """The chains that have events from before a time, so long ago that an anchor from before that time covers them."""
