@@ -98,7 +98,10 @@ class Metrics:
                                      registry=registry, buckets=_EVALUATION_BUCKETS)  # fmt: skip
         self._alerts = Counter("cstp_notifications", "Alerts by channel and result.", ("channel", "result"), registry=registry)
         self._lag = Histogram(
-            "cstp_notification_lag_seconds", "How long after what they tell of alerts arrive.", registry=registry, buckets=_LAG_BUCKETS
+            "cstp_notification_lag_seconds",
+            "How long the first of the alerts in a message waited until it arrived.",
+            registry=registry,
+            buckets=_LAG_BUCKETS,
         )
         info = Gauge("cstp_build_info", "The version that runs.", ("version",), registry=registry, multiprocess_mode="livemax")
         info.labels(__version__).set(1)
@@ -192,7 +195,7 @@ class Metrics:
             self._alerts.labels(channel, result).inc(alerts)
 
     def notified_after(self, seconds: float) -> None:
-        """An alert arrived so long after what it tells of."""
+        """A message arrived so long after the first of what it tells of."""
         self._lag.observe(seconds)
 
     def reloaded(self, *, accepted: bool, at: int, version: str) -> None:
@@ -250,7 +253,25 @@ def _of_store(counts: StoreCounts | None) -> Iterator[Metric]:
         waiting.add_metric((), counts.waiting)
         if counts.waiting_since is not None:
             since.add_metric((), counts.waiting_since / 1000)
-    return iter((circuits, users, agents, waiting, since))
+    return iter((circuits, users, agents, waiting, since, *_of_outbox(counts)))
+
+
+def _of_outbox(counts: StoreCounts | None) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily("cstp_notifications_waiting", "Alerts that have not arrived yet, by channel.", labels=("channel",))
+    since = GaugeMetricFamily(
+        "cstp_notifications_waiting_since_timestamp_seconds",
+        "Since when the first of the alerts that have not arrived yet waits, by channel.",
+        labels=("channel",),
+    )
+    dead = GaugeMetricFamily(
+        "cstp_notifications_dead", "Alerts that were given up and are kept for a while, by channel.", labels=("channel",)
+    )
+    for channel, alerts in sorted(counts.alerts.items() if counts is not None else ()):
+        waiting.add_metric((channel,), alerts.waiting)
+        dead.add_metric((channel,), alerts.dead)
+        if alerts.waiting_since is not None:
+            since.add_metric((channel,), alerts.waiting_since / 1000)
+    return iter((waiting, since, dead))
 
 
 class MetricInfo(NamedTuple):

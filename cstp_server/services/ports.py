@@ -267,15 +267,25 @@ class EventEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertCounts:
+    """Alerts of one channel that wait to arrive, since when the first of them does (ms since the epoch), and that were given up."""
+
+    waiting: int = 0
+    waiting_since: int | None = None
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """What is in the store, over all tenants: circuits in use by kind of scope and state, agents that were ever moved by posture, and the
-    decisions that wait. `waiting_since` is when the first of these was asked for, in ms since the epoch.
+    """What is in the store, over all tenants: circuits in use by kind of scope and state, agents that were ever moved by posture, the
+    decisions that wait, and alerts by channel. `waiting_since` is when the first of these decisions was asked for, in ms since the epoch.
     """
 
     circuits: Mapping[tuple[str, str], int]
     postures: Mapping[str, int]
     waiting: int
     waiting_since: int | None
+    alerts: Mapping[str, AlertCounts] = field(default_factory=dict)
 
 
 class Reader(Protocol):

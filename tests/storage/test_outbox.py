@@ -9,6 +9,7 @@ from cstp_server.domain.callers import Caller, Role
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, UNREADABLE, Delivered, NotDelivered, Parcel
 from cstp_server.services.policies import NotePolicy
+from cstp_server.services.ports import AlertCounts
 from cstp_server.storage import tables
 from cstp_server.storage.journal import Journal
 from cstp_server.storage.outbox import letters, retry
@@ -350,6 +351,22 @@ def test_what_failed_may_be_tried_before_its_time(make_world: MakeWorld) -> None
     world.do(world.store.outbox.reopen("ops"))
     assert due(world) == [("default", SUBJECT)]
     assert due(world, "all") == [("north", SUBJECT)]
+
+
+def test_what_waits_and_what_was_given_up_is_counted_by_channel(make_world: MakeWorld) -> None:
+    """With the time since when the first of it waits; what was sent again waits from then on."""
+    world = make_world(policy(channel(), channel("all"), channel("idle", events=["budget.reached"])))
+    assert world.do(world.store.counts()).alerts == {}
+    fail(world)
+    world.reset(TOOLING)
+    first = parcel(world).queued_at
+    world.run(NotDelivered(parcel(world, name="all"), "gone", 0, lasting=True))
+    assert world.do(world.store.counts()).alerts == {"ops": AlertCounts(2, first, 0), "all": AlertCounts(0, None, 2)}
+    world.hand.advance(LONGEST_MS)
+    again(world)
+    counted = world.do(world.store.counts()).alerts
+    assert counted == {"ops": AlertCounts(2, first, 0), "all": AlertCounts(2, parcel(world, name="all").queued_at, 0)}
+    assert (counted["all"].waiting_since or 0) > first
 
 
 def spoil(world: World, id: str, event: str = '{"type": "circuit.exploded"}') -> None:
