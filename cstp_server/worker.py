@@ -156,7 +156,8 @@ class Worker:
         self._blocked.clear()
         await self.stop_decisions()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._blocked.wait(), _STOP_EVERY_SECONDS)
+            async with asyncio.timeout(_STOP_EVERY_SECONDS):
+                await self._blocked.wait()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         task = asyncio.current_task()

@@ -230,7 +230,8 @@ class Deliverer:
         if wanted > 0:
             pause, news = max(pause, wanted), line.ended
         with suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), pause)
+            async with asyncio.timeout(pause):
+                await news.wait()
 
     async def _round(self, line: _Line, channel: Channel | None) -> None:
         """Send to all subjects that are due, until too much of it fails."""

@@ -77,7 +77,8 @@ class ReadThreads:
             reading = asyncio.get_running_loop().run_in_executor(
                 self._threads, copy_context().run, lambda: self._read(work, *args, **kwargs)
             )
-            return await asyncio.wait_for(reading, self._deadline)
+            async with asyncio.timeout(self._deadline):  # `wait_for` takes no notice of being cancelled when the answer is just there
+                return await reading
         except TimeoutError:
             raise StoreUnavailable from None
         finally:
