@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 import structlog
@@ -18,6 +18,7 @@ from cstp_server.clock import Clock, new_id
 from cstp_server.domain.alerts import AlertChannel, AlertPolicy
 from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
+from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import BadChannel, Channel, Undelivered
 from cstp_server.notifiers.failing import Tally, tell_of_failure
 from cstp_server.notifiers.strays import LEASE_MS, Strays

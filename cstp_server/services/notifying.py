@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from cstp_server.domain.callers import CLI_ACTOR, Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs, OutboxChange, View
 

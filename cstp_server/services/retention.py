@@ -1,10 +1,9 @@
 """What was deleted because the policy keeps it no longer (SPEC 12): on record, like every other change."""
 
-from dataclasses import dataclass
-
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs, View
 

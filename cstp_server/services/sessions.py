@@ -4,12 +4,12 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable, Unauthorized
+from cstp_server.domain.values import dataclass
 from cstp_server.services.identifying import Identification
 from cstp_server.services.ports import Authenticator
 
