@@ -40,6 +40,7 @@ from cstp_server.notifiers.delivering import Deliverer
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.fields import Path as Steps
 from cstp_server.policy.watching import PolicyFile
+from cstp_server.policy_record import PolicyRecord
 from cstp_server.rpc.context import Services
 from cstp_server.rpc.endpoint import CstpEndpoint
 from cstp_server.rpc.front import Front
@@ -230,14 +231,15 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     """The parts at work; at the end, everything that was accepted is carried out first."""
     loop = asyncio.get_running_loop()
     _settle_memory()
-    parts.store.start()
-    parts.policy.start(parts.store.transactor, parts.worker.align)
+    store.start()
+    parts.policy.start(PolicyRecord(store.transactor, store.reader, store.duties, parts.clock), parts.worker.align)
     parts.worker.start()
     parts.deliverer.start()
     parts.waiters.start()
     parts.feed.start()
     _close_before_ending(parts)
     with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
+    store = parts.store
         loop.add_signal_handler(signal.SIGHUP, parts.policy.request)
     try:
         yield parts
