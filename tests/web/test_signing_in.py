@@ -166,5 +166,21 @@ def test_a_link_from_elsewhere_finds_the_session(shared_fleet: Fleet) -> None:
     """The strict cookie does not come along from another site: the page asks for itself once more instead of for a token."""
     with Plain(shared_fleet.server.url) as visitor:
         answer = visitor.get("/circuit?scope=category:tooling", **{"Sec-Fetch-Site": "cross-site"})
+def test_the_plain_cookie_counts_only_where_nobody_speaks_https(shared_fleet: Fleet) -> None:
+    """Over HTTPS another host of the same site could have set it; over plain HTTP, and on one's own machine, there is no other."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        cookie = f"cstp-session={visitor.client.cookies['cstp-session']}"
+    named = {"Host": "ops.example.org", "Cookie": cookie}
+    with Plain(shared_fleet.server.url) as browser:
+        assert browser.get("/circuits", **named).status_code == 200
+        assert browser.get("/circuits", **named, **{"Sec-Fetch-Site": "same-origin"}).status_code == 303
+        assert browser.get("/circuits", **named, **{"X-Forwarded-Proto": "https"}).status_code == 303
+        for host in ("localhost:8787", "127.0.0.1", "[::1]:8787", "cstp.localhost:8787"):
+            assert browser.get("/circuits", Host=host, Cookie=cookie, **{"Sec-Fetch-Site": "none"}).status_code == 200
+        bound = {"Cookie": cookie.replace("cstp-session", "__Host-cstp-session"), "Host": "ops.example.org"}
+        assert browser.get("/circuits", **bound, **{"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
     assert answer.status_code == 200
     assert 'http-equiv="refresh"' in answer.text
