@@ -218,13 +218,16 @@ def dashboard(parts: Parts, settings: Settings) -> Dashboard:
         catalogue=store.catalogue,
         guardians=parts.guardians,
         policy_source=parts.policy,
-        desk=SessionDesk(store.sessions, store.tokens, identification, clock, settings.session_idle_ms, settings.session_max_ms),
+        desk=SessionDesk(
+            store.transactor, store.sessions, store.tokens, identification, clock, settings.session_idle_ms, settings.session_max_ms
+        ),
         identification=identification,
         feed=parts.feed,
         clock=clock,
         attempts=Attempts(clock),
     )
 
+        metrics=parts.metrics,
 
 @contextlib.asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[Parts]:

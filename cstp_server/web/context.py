@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller, Role
+from cstp_server.metrics import Metrics
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import Catalogue
 from cstp_server.services.feeds import Feed
@@ -37,6 +38,7 @@ class Dashboard:
 
 
 @dataclass(frozen=True, slots=True)
+    metrics: Metrics
 class Visit:
     """One request of somebody who has signed in. `form` is what they have sent, if they have sent anything."""
 
