@@ -61,6 +61,8 @@ from cstp_server.waiting import Waiters
 from cstp_server.web.attempts import Attempts
 from cstp_server.web.context import Dashboard
 from cstp_server.web.routes import routes as pages
+from cstp_server.web.shared import SharedFragments
+from cstp_server.web.streams import Streams
 from cstp_server.worker import Worker
 
 if TYPE_CHECKING:
@@ -172,6 +174,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     logs.configure(settings.log_format, settings.log_level)
     clock = clock if clock is not None else SystemClock()
     parts = assemble(settings, clock)
+    rate_limiter = RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst)
     services = Services(
         transactor=parts.store.transactor,
         reader=parts.store.reader,
@@ -185,7 +188,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         census=Census(parts.store, clock),
         clock=clock,
         limits=Limits.of(settings),
-        rate_limiter=RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst),
+        rate_limiter=rate_limiter,
         token_key=settings.key,
         tracer=parts.telemetry,
     )
@@ -197,7 +200,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         async with running(parts), _following_supervisor():
             yield
 
-    addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings))]
+    addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings, rate_limiter))]
     router = Starlette(routes=addresses, lifespan=lifespan)
     return CorrelationIds(Front(CstpEndpoint(services), router))
 
@@ -208,7 +211,7 @@ def _tools(services: Services, settings: Settings) -> McpEndpoint:
     return McpEndpoint(Edge(RpcCalls(services), identification, Hosts(settings.host_names), settings.max_body_bytes))
 
 
-def dashboard(parts: Parts, settings: Settings) -> Dashboard:
+def dashboard(parts: Parts, settings: Settings, rate_limiter: RateLimiter) -> Dashboard:
     """What the pages for people are built on."""
     store, clock = parts.store, parts.clock
     identification = Identification(store.tokens, settings.key)
@@ -224,15 +227,19 @@ def dashboard(parts: Parts, settings: Settings) -> Dashboard:
         identification=identification,
         feed=parts.feed,
         clock=clock,
+        metrics=parts.metrics,
         attempts=Attempts(clock),
+        admit=rate_limiter.take,
+        streams=Streams(settings.max_connections),
+        shared=SharedFragments(clock),
     )
 
-        metrics=parts.metrics,
 
 @contextlib.asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[Parts]:
     """The parts at work; at the end, everything that was accepted is carried out first."""
     loop = asyncio.get_running_loop()
+    store = parts.store
     _settle_memory()
     store.start()
     parts.policy.start(PolicyRecord(store.transactor, store.reader, store.duties, parts.clock), parts.worker.align)
@@ -242,7 +249,6 @@ async def running(parts: Parts) -> AsyncIterator[Parts]:
     parts.feed.start()
     _close_before_ending(parts)
     with contextlib.suppress(RuntimeError):  # signals reach the main thread only, and a test may run the service in another
-    store = parts.store
         loop.add_signal_handler(signal.SIGHUP, parts.policy.request)
     try:
         yield parts
