@@ -8,6 +8,7 @@ from cstp_server.domain.events import EventType
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.services.identifying import Identification
 from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
+from cstp_server.services.sessions import digest_of as session_digest
 from cstp_server.services.tokens import TokenInfo, digest_of
 from cstp_server.storage.journal import Journal
 from cstp_server.storage.tokens import create_token, revoke_token
@@ -155,3 +156,18 @@ def test_form_tokens_are_those_of_one_session(world: World) -> None:
     assert one.form_token == one.form_token
     assert one.form_token != other.form_token
     assert one.secret not in one.form_token
+
+
+def test_each_kind_of_database_keeps_what_lasts(each_world: MakeWorld) -> None:
+    """What has run out goes when the next one begins, what was ended at once, and what lasts stays."""
+    world = each_world(policy_of())
+    desk, sessions = desk_of(world, token=None), world.store.sessions
+    over = world.do(desk.begin(LOOPBACK))
+    world.hand.advance(LONGEST)
+    lasting, ended = world.do(desk.begin(LOOPBACK)), world.do(desk.begin(LOOPBACK))
+    assert isinstance(over, SignedIn)
+    assert isinstance(lasting, SignedIn)
+    assert isinstance(ended, SignedIn)
+    world.do(desk.end(ended, "signed_out"))
+    known = [world.do(sessions.find(session_digest(each.secret))) is not None for each in (over, lasting, ended)]
+    assert known == [False, True, False]
