@@ -7,7 +7,6 @@ import gc
 import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.circuit_events import CIRCUIT_MOVES
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.posture_events import POSTURE_MOVES
+from cstp_server.domain.values import dataclass
 from cstp_server.feed import LiveFeed
 from cstp_server.guardians import InstalledGuardians, load_guards
 from cstp_server.live_policy import LivePolicy

@@ -8,7 +8,7 @@ leave the score's window without anybody's doing.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,6 +16,7 @@ import structlog
 
 from cstp_server.clock import Clock
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.earning import may_lose, next_earned
 from cstp_server.services.ports import Duties, Reader

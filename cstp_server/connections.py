@@ -5,7 +5,6 @@ limit, a request must arrive within a time, an answer must be read within the sa
 """
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +13,8 @@ import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from cstp_server.domain.values import dataclass
 
 MOST_HEAD_BYTES = 65_536
 MOST_HEADERS = 100

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -19,6 +19,7 @@ import structlog
 
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest, applying
 from cstp_server.domain.postures import TransitionType
+from cstp_server.domain.values import dataclass
 from cstp_server.services.ports import InstalledGuard
 
 GROUP = "cstp.guards"

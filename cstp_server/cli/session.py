@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from cstp_server.cli import exits
 from cstp_server.cli.backend import Backend, BackendError
 from cstp_server.cli.output import say
+from cstp_server.domain.values import dataclass
 
 if TYPE_CHECKING:
     from cstp_server.client import Client

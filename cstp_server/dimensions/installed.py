@@ -8,7 +8,6 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -18,6 +17,7 @@ import structlog
 
 from cstp_server.dimensions.built_in import BUILT_IN
 from cstp_server.domain.constraints import CheckResult, Dimension
+from cstp_server.domain.values import dataclass
 
 GROUP = "cstp.dimensions"
 """The entry point group that dimensions are found by."""

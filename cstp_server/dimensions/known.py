@@ -1,11 +1,11 @@
 """All dimensions that one process knows (`services.ports.Dimensions`)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cstp_server.dimensions.built_in import BUILT_IN
 from cstp_server.dimensions.installed import installed_dimensions
 from cstp_server.domain.constraints import Dimension
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`resources`: what an agent may work on (SPEC 9)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cstp_server.dimensions.contexts import ABSENT, RESOURCE_REQUESTED, missing
@@ -9,6 +9,7 @@ from cstp_server.dimensions.glob_inclusion import includes
 from cstp_server.dimensions.globs import Glob, glob_of, names_of
 from cstp_server.dimensions.plain_paths import check_plain
 from cstp_server.domain.constraints import CheckResult
+from cstp_server.domain.values import dataclass
 
 _MOST = 1000
 _LONGEST = 65_536

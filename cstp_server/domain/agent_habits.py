@@ -1,8 +1,7 @@
 """The habits of one agent, as they are kept (SPEC 9)."""
 
-from dataclasses import dataclass
-
 from cstp_server.domain.gaming import Habits
+from cstp_server.domain.values import dataclass
 
 NO_HABITS = Habits()
 _DAY_MS = 86_400_000

@@ -1,12 +1,13 @@
 """Which events people are told of, how urgent each is, and on which channels they are told (SPEC 11)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import TransitionType
+from cstp_server.domain.values import dataclass
 
 EVERYTHING = "*"
 _FAMILY = ".*"

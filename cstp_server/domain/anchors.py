@@ -9,8 +9,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from cstp_server.domain.values import dataclass
 
 _EVENT_CHAIN = b"cstp.chain.1\n"
 _LEDGER = b"cstp.ledger.1\n"

@@ -1,7 +1,8 @@
 """Who is calling, and what that role may do (SPEC 2, Auth)."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from cstp_server.domain.values import dataclass
 
 
 class Role(StrEnum):

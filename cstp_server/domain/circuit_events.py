@@ -1,13 +1,14 @@
 """What the moves of a circuit are called in the record of events."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_settings import MICRO, CircuitSettings
 from cstp_server.domain.circuit_state import Cause, Circuit, State, Step, Transition
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 
 SYSTEM_ACTOR = "system"
 CIRCUIT_MOVES = frozenset(

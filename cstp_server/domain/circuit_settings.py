@@ -1,12 +1,13 @@
 """One circuit's policy, as the breaker uses it (SPEC 5)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from cstp_server.domain.damage import DEFAULT_DAMAGE_WEIGHTS, MICRO, Damage, DamageType
 from cstp_server.domain.decisions import Outcome, Severity
 from cstp_server.domain.findings import Mode
+from cstp_server.domain.values import dataclass
 
 __all__ = ["ARCHIVED", "DEFAULT_WEIGHTS", "MICRO", "CircuitSettings", "Effect", "OnSuccess", "TrustTerms"]
 

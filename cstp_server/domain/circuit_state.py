@@ -1,10 +1,11 @@
 """What a circuit is: its states and the moves between them, the lines of its log, and the sums that it carries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from cstp_server.domain.decisions import Outcome
+from cstp_server.domain.values import dataclass
 
 
 class State(StrEnum):

@@ -5,9 +5,11 @@ whether one bound admits nothing that another refuses (`tightens`), and makes th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
+
+from cstp_server.domain.values import dataclass
 
 
 class Interaction(StrEnum):

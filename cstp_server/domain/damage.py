@@ -1,10 +1,10 @@
 """Damage to the trust between a user and the AI: its kinds, and what each weighs (SPEC 10)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cstp_server.domain.decisions import Review, Severity
+from cstp_server.domain.values import dataclass
 
 
 class DamageType(StrEnum):

@@ -1,13 +1,14 @@
 """A decision: one governed action, its verdict, its life and its outcome (SPEC 1 and 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Intervention, Remedy, Verdict
 from cstp_server.domain.usage import Claim
+from cstp_server.domain.values import dataclass
 
 
 class Status(StrEnum):

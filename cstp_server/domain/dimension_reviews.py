@@ -1,8 +1,9 @@
 """Reviews of custom dimensions: no code of others bounds an agent before somebody has looked at it (SPEC 9)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from cstp_server.domain.values import dataclass
 
 
 class DimensionStatus(StrEnum):

@@ -1,9 +1,11 @@
 """What happened: one event for every change and every decision, appended in the transaction of the change (SPEC 11)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from cstp_server.domain.values import dataclass
 
 
 class EventType(StrEnum):

@@ -1,9 +1,9 @@
 """The seam between the guards and the language their conditions are written in."""
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cstp_server.domain.facts import DEFAULT_ACL_TIER, Facts
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

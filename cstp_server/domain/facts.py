@@ -2,9 +2,11 @@
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Any
+
+from cstp_server.domain.values import dataclass
 
 
 class Stakes(StrEnum):

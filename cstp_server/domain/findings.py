@@ -1,9 +1,10 @@
 """What guards say about a decision, and the verdict that follows from it (SPEC 1)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
+
+from cstp_server.domain.values import dataclass
 
 
 class Intervention(IntEnum):

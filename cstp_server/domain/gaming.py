@@ -1,10 +1,11 @@
 """Habits that show somebody working along the bounds: always just below them, or in many small steps (SPEC 9)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from cstp_server.domain.constraints import CheckResult, Evaluation
+from cstp_server.domain.values import dataclass
 
 REMEMBERED = 10
 """How many evaluations of each dimension are remembered."""

@@ -1,11 +1,11 @@
 """Static rules: where `when` holds, what `requires` names must be true, else the rule's action (SPEC 6)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cstp_server.domain.expressions import EvaluationFailed, Predicate, Subject
 from cstp_server.domain.findings import Finding, GuardType, Intervention, Mode
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

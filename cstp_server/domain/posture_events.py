@@ -1,12 +1,12 @@
 """What the moves of an agent's posture are called in the record of events; refused attempts are on record too (SPEC 8)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import AgentPosture, Posture, TransitionType, halted
+from cstp_server.domain.values import dataclass
 
 _TYPES = {
     TransitionType.UPGRADE: EventType.POSTURE_UPGRADED,

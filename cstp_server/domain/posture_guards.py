@@ -1,11 +1,11 @@
 """Guards of posture transitions: what must be true before an agent gets another posture (SPEC 8)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cstp_server.domain.expressions import Predicate, Subject
 from cstp_server.domain.postures import Posture, TransitionType
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ A posture is moved by somebody, by a halt, or by circuits that hold it down whil
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum, StrEnum
+
+from cstp_server.domain.values import dataclass
 
 
 class Posture(IntEnum):

@@ -1,9 +1,8 @@
 """The quality of an agent's reasoning (CTQ) as a guard: it may raise a warning or ask for an approval, and lifts nothing (SPEC 7)."""
 
-from dataclasses import dataclass
-
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding, GuardType, Intervention, Mode, Remedy
+from cstp_server.domain.values import dataclass
 
 _FIELD = "action.ctq"
 

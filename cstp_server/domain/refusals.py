@@ -12,7 +12,7 @@ A refusal is an answer, never an exception: many calls share one transaction, an
 What the machinery itself cannot do is an exception: `StoreUnavailable`, `Overloaded`.
 """
 
-from dataclasses import dataclass
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

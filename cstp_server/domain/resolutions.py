@@ -1,11 +1,11 @@
 """How a decision that waits is settled: by a person, by its user, or by time (SPEC 4)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cstp_server.domain.decisions import Decision, Pending, Status
 from cstp_server.domain.findings import Finding, Lift, Verdict
+from cstp_server.domain.values import dataclass
 
 
 class Resolution(StrEnum):

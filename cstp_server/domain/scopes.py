@@ -1,9 +1,9 @@
 """What a circuit watches over: `global`, `category:<name>`, `stakes:<level>`, `agent:<id>`, `tag:<name>`, `user:<id>/<domain>` (SPEC 5)."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cstp_server.domain.facts import Facts, Stakes, fold_name
+from cstp_server.domain.values import dataclass
 
 
 class ScopeKind(StrEnum):

@@ -1,6 +1,6 @@
 """Sessions of people at the dashboard, as the store keeps them: known by the digest of a secret (SPEC 11)."""
 
-from dataclasses import dataclass
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ Rule
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -20,6 +19,7 @@ from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Remedy
 from cstp_server.domain.paths import loose, texts_in, values_at
 from cstp_server.domain.usage import Span
+from cstp_server.domain.values import dataclass
 from cstp_server.domain.words import contains
 
 

@@ -8,12 +8,13 @@ What follows from running into one is a matter of its severity and of the agent'
     severe     halt                                 halt
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding, GuardType, Intervention, Mode, TripwireDetail
 from cstp_server.domain.tripwire_rules import Quota, Rule, Trip
+from cstp_server.domain.values import dataclass
 from cstp_server.domain.words import contains
 
 _LAST_TIER_TO_ASK = 2

@@ -1,7 +1,6 @@
 """Trust between a user and the AI: the breaker of `user:<id>/<domain>`, as those who depend on it see it (SPEC 10)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cstp_server.domain import circuits as breaker
@@ -11,6 +10,7 @@ from cstp_server.domain.circuit_state import Circuit, State
 from cstp_server.domain.facts import fold_name
 from cstp_server.domain.findings import CircuitDetail, Finding, GuardType, Intervention, Mode, Remedy
 from cstp_server.domain.scopes import parse_scope
+from cstp_server.domain.values import dataclass
 
 _WAITED = 0.25
 """The share of the way back that waiting is; supervised successes are the rest."""

@@ -1,7 +1,8 @@
 """How far an agent's record can be trusted: the lower bound of Wilson's interval (SPEC 8)."""
 
 import math
-from dataclasses import dataclass
+
+from cstp_server.domain.values import dataclass
 
 _Z = 1.959963984540054
 """The 97.5th percentile of the normal distribution: a two-sided interval of 95 %."""

@@ -5,12 +5,13 @@ claim costs does not depend on how many came before: a rolling tally subtracts w
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
 from cstp_server.domain.days import day_end
+from cstp_server.domain.values import dataclass
 
 
 class Span(StrEnum):

@@ -6,7 +6,6 @@ Without sessions: each request is whole in itself, so that any server process ca
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -27,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from cstp_server import __version__
 from cstp_server.domain.callers import Caller, Role
+from cstp_server.domain.values import dataclass
 from cstp_server.mcp.advice import after_answer, after_error
 from cstp_server.mcp.ports import Calls
 from cstp_server.mcp.schemas import input_schema, output_schema

@@ -9,7 +9,6 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable, Unauthorized
+from cstp_server.domain.values import dataclass
 from cstp_server.mcp.hosts import Hosts
 from cstp_server.mcp.ports import Calls
 from cstp_server.services.identifying import Identification

@@ -2,8 +2,9 @@
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

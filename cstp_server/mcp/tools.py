@@ -1,9 +1,10 @@
 """The tools, as models read them: what each is for, when to use it, and what to give it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cstp_server.domain.callers import Caller, Role
+from cstp_server.domain.values import dataclass
 
 INSTRUCTIONS = """This service decides what AI agents may do, and records it.
 

@@ -1,10 +1,10 @@
 """What a channel is: something that takes a message to people, or says why it could not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cstp_server.domain.alerts import Level
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

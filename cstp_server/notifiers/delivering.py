@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeVar
 
 import structlog
@@ -17,6 +17,7 @@ from cstp_server.clock import Clock, new_id
 from cstp_server.domain.alerts import AlertChannel, AlertPolicy
 from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
+from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import BadChannel, Channel, Undelivered
 from cstp_server.notifiers.templates import Templates
 from cstp_server.policy.compiled import Policy

@@ -1,13 +1,13 @@
 """What happened, in words: for each type of alert what it is about, why, and what somebody can do about it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from cstp_server.domain.circuit_findings import duration_text
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import TransitionType
+from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.trust_stories import trust_story
 from cstp_server.notifiers.wording import Story, plain
 

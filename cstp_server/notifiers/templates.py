@@ -4,13 +4,13 @@ A webhook's payload has the form that Standard Webhooks prescribes: `type`, `tim
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from cstp_server.domain.alerts import Level, alert_of
 from cstp_server.domain.circuit_findings import duration_text
 from cstp_server.domain.events import Event
+from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import Message
 from cstp_server.notifiers.stories import Teller
 from cstp_server.notifiers.wording import Story, plain

@@ -1,6 +1,6 @@
 """Words for people: a story in its parts, and what others wrote, made harmless."""
 
-from dataclasses import dataclass
+from cstp_server.domain.values import dataclass
 
 _LONGEST = 300
 _BROADCASTS = ("@everyone", "@here", "@channel", "@all")

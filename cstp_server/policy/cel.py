@@ -8,12 +8,13 @@ used by several threads at once. An error at run time comes back from the librar
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # the wheel carries stubs without a marker
 
 from cstp_server.domain.expressions import EvaluationFailed, Subject
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.cel_languages import ACTIONS, Language
 from cstp_server.policy.cel_names import texts_compared_with, with_folded_names
 from cstp_server.policy.cel_nulls import Rewritten, with_nulls

@@ -1,13 +1,14 @@
 """What conditions may speak of: the variables of each kind, their fields, and what is special about them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # the wheel carries stubs without a marker
 from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
 from cstp_server.domain.postures import POSTURES, TransitionType
+from cstp_server.domain.values import dataclass
 
 Field = tuple[str, str]
 """A variable and one of its fields."""

@@ -6,8 +6,8 @@ Only the first level reads as null: a field of null is an error, which a hard gu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.cel_tokens import Token, TokenKind, tokens_of
 
 FREE_FIELDS = frozenset({"context", "parameters"})

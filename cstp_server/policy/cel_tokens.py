@@ -1,8 +1,9 @@
 """The tokens of the Common Expression Language, as far as telling names, texts and brackets apart needs them."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from cstp_server.domain.values import dataclass
 
 
 class TokenKind(StrEnum):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cstp_server.domain.circuit_settings import CircuitSettings
@@ -11,6 +10,7 @@ from cstp_server.domain.facts import Facts, Stakes
 from cstp_server.domain.findings import Intervention
 from cstp_server.domain.guardrails import Guardrail
 from cstp_server.domain.scopes import USER_TEMPLATE, ScopeKind, parse_scope
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.cel import is_constant
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.constraint_checking import constraint_warnings

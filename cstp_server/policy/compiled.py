@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 from enum import StrEnum
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from cstp_server.domain.quality import Quality
 from cstp_server.domain.resolutions import Waits
 from cstp_server.domain.scopes import USER_TEMPLATE, Scope, ScopeKind, keys_of, parse_scope
 from cstp_server.domain.tripwires import Tripwire
+from cstp_server.domain.values import dataclass
 
 _UTC = ZoneInfo("UTC")
 

@@ -5,7 +5,7 @@ bytes. `JOINT` stands between two texts, such as a name and its value, so a name
 holds many beginnings of its own pattern: RE2 would have to keep track of all of them at once, and slow down.
 """
 
-from dataclasses import dataclass
+from cstp_server.domain.values import dataclass
 
 JOINT = "\x1e"
 _AFTER_NAME = r"""[\x1e"'\s:=>]{1,8}"""

@@ -1,6 +1,6 @@
 """What is wrong with a policy, and where."""
 
-from dataclasses import dataclass
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ credentials is taken for one as a whole.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import repeat
 from typing import Any, TypeVar
 
 import re2  # type: ignore[import-untyped]  # the wheel carries no types
 
 from cstp_server.domain.facts import Facts
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.credentials import (
     CREDENTIALS,
     JOINT,

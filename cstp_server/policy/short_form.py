@@ -7,13 +7,13 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from cstp_server.domain.amounts import amount_of
 from cstp_server.domain.tripwire_rules import Limit, Measure, Quota
 from cstp_server.domain.tripwires import Applies, Tripwire
 from cstp_server.domain.usage import Span
+from cstp_server.domain.values import dataclass
 from cstp_server.domain.words import words_of
 
 Bound = int | float

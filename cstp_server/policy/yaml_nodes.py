@@ -7,11 +7,12 @@ Refused: a key given twice, keys that are no texts, tags, several documents, ali
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import yaml
 
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.problems import PolicyProblem
 
 Scalar: TypeAlias = str | int | float | bool | None

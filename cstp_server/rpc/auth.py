@@ -1,12 +1,12 @@
 """Who is calling, in the words of the wire (SPEC 2, Auth)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from starlette.types import Scope
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.values import dataclass
 from cstp_server.rpc.errors import Failure, failure_of
 from cstp_server.services import identifying
 from cstp_server.services.ports import Authenticator

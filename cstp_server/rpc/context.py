@@ -1,13 +1,13 @@
 """What a handler has at hand: the machinery behind the ports, and who is calling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from cstp_server.census import Census
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
+from cstp_server.domain.values import dataclass
 from cstp_server.metrics import Metrics
 from cstp_server.rpc.health import Readiness
 from cstp_server.rpc.limiting import RateLimiter

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -17,6 +16,7 @@ from cstp_server.domain.refusals import (
     StoreUnavailable,
     Unauthorized,
 )
+from cstp_server.domain.values import dataclass
 
 
 class Code(IntEnum):

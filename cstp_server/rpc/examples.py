@@ -1,7 +1,8 @@
 """One call of each method and its answer, for the OpenRPC document and the reference; tests hold them to the models."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from cstp_server.domain.values import dataclass
 
 JsonObject = dict[str, Any]
 

@@ -1,7 +1,6 @@
 """How much one request may be; every number is a setting (SPEC 2, Limits)."""
 
-from dataclasses import dataclass
-
+from cstp_server.domain.values import dataclass
 from cstp_server.settings import Settings
 
 

@@ -1,7 +1,6 @@
 """One method: its models, its handler, who may call it, and how it is called."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from cstp_server.domain.callers import Role
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
+from cstp_server.domain.values import dataclass
 from cstp_server.rpc.context import Context
 from cstp_server.rpc.dispatch import Procedure
 from cstp_server.rpc.errors import BadParams, Code, Failure, Problem, failure_of, failure_of_fault, forbidden, invalid_params

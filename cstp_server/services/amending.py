@@ -1,6 +1,6 @@
 """Another outcome in the place and time of the first one: every circuit it counted in is folded again (SPEC 4)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.circuit_events import Attribution, amended_event, step_events
@@ -9,6 +9,7 @@ from cstp_server.domain.circuit_state import Circuit, Entry
 from cstp_server.domain.damage import damage_told_by
 from cstp_server.domain.decisions import CircuitMove, Decision, Review, ReviewAnswer, Reviewed
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.costs import costs
 from cstp_server.services.holding import Holding

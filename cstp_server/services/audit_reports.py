@@ -1,9 +1,10 @@
 """What looking through the record of events has found."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from cstp_server.domain.anchors import Anchor
+from cstp_server.domain.values import dataclass
 
 MOST_PROBLEMS = 1_000
 

@@ -2,11 +2,12 @@
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.domain.circuit_state import Circuit, Entry, State
 from cstp_server.domain.scopes import ScopeKind
 from cstp_server.domain.trust import Autonomy, autonomy_of
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import Catalogue, CircuitSearch
 from cstp_server.services.circuits import view_of

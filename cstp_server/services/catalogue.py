@@ -1,7 +1,7 @@
 """What people look for in the store, and no call needs: lists, counts, searches, the latest events."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from cstp_server.domain.circuit_state import Entry, State
@@ -9,6 +9,7 @@ from cstp_server.domain.decisions import Decision, Outcome, Status
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import Posture
 from cstp_server.domain.usage import Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitRow
 

@@ -1,7 +1,7 @@
 """May this decision go on? (SPEC 1 and 3)"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from cstp_server.clock import new_id
@@ -16,6 +16,7 @@ from cstp_server.domain.postures import Posture
 from cstp_server.domain.refusals import Conflict, Refusal
 from cstp_server.domain.remedies import find_remedies
 from cstp_server.domain.usage import Claim
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.bounding import Held, report
 from cstp_server.services.evaluating import Case, assess, case_of, evaluate

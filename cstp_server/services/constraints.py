@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cstp_server.clock import stopwatch
@@ -15,6 +14,7 @@ from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.constraints import Bound, Evaluation, Interaction, evaluate
 from cstp_server.domain.gaming import observe
 from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.bounding import told, unusable
 from cstp_server.services.identity import agent_of

@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.constraints import Dimension
 from cstp_server.domain.dimension_reviews import DimensionReview, DimensionStatus, review_of, status_of
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.refusals import Conflict, InvalidInput, Refusal
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services.ports import Decided, Dimensions, Needs, Reader, Transactor, View

@@ -1,7 +1,6 @@
 """Autonomy that agents earn by their record, and lose when nobody tells how their decisions turned out (SPEC 8)."""
 
 import hashlib
-from dataclasses import dataclass
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
@@ -14,6 +13,7 @@ from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionRequest
 from cstp_server.domain.postures import EARNED_BY, AgentPosture, Posture, demoted, promoted, transition_type
 from cstp_server.domain.trust_scores import Record
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Earned, Policy
 from cstp_server.services.looking import posture_in
 from cstp_server.services.ports import Decided, DecisionQuery, Guardians, Needs, Reader, Transactor, View

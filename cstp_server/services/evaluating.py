@@ -1,7 +1,7 @@
 """All guards over one set of facts. A guard is a function from what it looks at to findings; a new kind of guard is one more of them."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from cstp_server.domain.agent_habits import AgentHabits
@@ -16,6 +16,7 @@ from cstp_server.domain.posture_findings import posture_finding
 from cstp_server.domain.postures import DEFAULT_POSTURE, Posture
 from cstp_server.domain.trust import trust_finding
 from cstp_server.domain.usage import Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.bounding import Bounding, Held, Reviews, bounding_of, hold
 from cstp_server.services.ledger import Charge as Claimable

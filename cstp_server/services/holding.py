@@ -1,7 +1,7 @@
 """Circuits that hold down the postures of agents while they are open (SPEC 8)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.circuit_settings import CircuitSettings
@@ -11,6 +11,7 @@ from cstp_server.domain.findings import Mode
 from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.postures import POSTURES, AgentPosture, lowered, released, transition_type
 from cstp_server.domain.scopes import ScopeKind, parse_scope
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import View
 

@@ -2,12 +2,12 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from cstp_server.domain.callers import LOOPBACK, Caller
 from cstp_server.domain.refusals import Unauthorized
+from cstp_server.domain.values import dataclass
 from cstp_server.services.ports import Authenticator
 from cstp_server.services.tokens import digest_of, split_named
 

@@ -2,9 +2,10 @@
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cstp_server.domain.anchors import FIRST_LINK, Anchor, AnchorKind, AuditKeys, LedgerHead, genesis
+from cstp_server.domain.values import dataclass
 from cstp_server.services.audit_reports import AuditReport, Flaw, Problem, Signatures
 
 _HASH_BYTES = 32

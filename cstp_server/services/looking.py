@@ -1,7 +1,6 @@
 """What a case depends on, as time has left it; and what letting the decision through takes of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.agent_habits import AgentHabits
@@ -13,6 +12,7 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.bounding import Reviews
 from cstp_server.services.evaluating import Case, Situation, case_of

@@ -1,12 +1,12 @@
 """Alerts on their way: what waits for whom, and what becomes of it (SPEC 11)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs, OutboxChange, View
 

@@ -1,12 +1,13 @@
 """What a change of policy writes down: that it happened or was refused, and which circuits no policy covers any more (SPEC 12)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.domain.callers import DEFAULT_TENANT, Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution
 from cstp_server.domain.circuit_settings import ARCHIVED
 from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.holding import Holding, agents_moved
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View

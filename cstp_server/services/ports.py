@@ -7,7 +7,7 @@ answers when they are durable.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from cstp_server.domain.agent_habits import AgentHabits
@@ -27,6 +27,7 @@ from cstp_server.domain.sessions import SessionChange
 from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
 from cstp_server.domain.usage import Claim, Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy, SelfReported
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Moving agents between postures: asked for and guarded, or at once in an emergency (SPEC 8)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cstp_server.domain.callers import Caller, Role
@@ -10,6 +10,7 @@ from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_guards import GuardRefusal
 from cstp_server.domain.postures import Posture, TransitionType, halted, moved, transition_type
 from cstp_server.domain.refusals import Conflict, Forbidden
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.identity import is_agent
 from cstp_server.services.looking import posture_in

@@ -1,12 +1,11 @@
 """Looking again before a posture that was proposed is given: at the agent's record, and with the guards (SPEC 8)."""
 
-from dataclasses import dataclass
-
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.findings import Finding, GuardType, Intervention
 from cstp_server.domain.postures import POSTURES, AgentPosture, Posture
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.earning import is_earned, records_of, transition_asked
 from cstp_server.services.ports import Guardians, Reader

@@ -1,11 +1,11 @@
 """How much of its quotas and budgets an agent has used (SPEC 7)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain.amounts import UNIT
 from cstp_server.domain.tripwire_rules import Per, Quota
 from cstp_server.domain.usage import Usage, used_by
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 
 

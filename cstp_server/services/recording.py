@@ -1,6 +1,6 @@
 """A decision that was taken without asking: stored, with what the guards would have said (SPEC 4)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from cstp_server.clock import new_id
@@ -11,6 +11,7 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Finding, Verdict, judge
 from cstp_server.domain.refusals import Conflict, Refusal
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.evaluating import Case, evaluate
 from cstp_server.services.identity import agent_of

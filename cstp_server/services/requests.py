@@ -1,7 +1,7 @@
 """What callers ask of the use cases, in domain terms; the edge rooms build these from what came over the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cstp_server.domain.constraints import Evaluation, Interaction
@@ -13,6 +13,7 @@ from cstp_server.domain.postures import AgentPosture, Posture, TransitionType
 from cstp_server.domain.resolutions import Resolution
 from cstp_server.domain.trust import Autonomy, TrustState
 from cstp_server.domain.trust_scores import Record
+from cstp_server.domain.values import dataclass
 from cstp_server.services.tallying import EvaluationCounts
 
 

@@ -1,6 +1,6 @@
 """What operators do to a circuit: reset it, let it prove itself, or force it open (SPEC 5)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
@@ -10,6 +10,7 @@ from cstp_server.domain.circuit_state import Circuit, State, Step
 from cstp_server.domain.decisions import CircuitMove
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.refusals import InvalidInput, Refusal
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services.holding import Holding, agents_moved

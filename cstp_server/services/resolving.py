@@ -1,6 +1,6 @@
 """What people say of decisions that wait: approve, deny, cancel, confirm (SPEC 4)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller, Role
@@ -9,6 +9,7 @@ from cstp_server.domain.decisions import Decision, Pending, Source, Status
 from cstp_server.domain.findings import Lift
 from cstp_server.domain.refusals import Conflict, DecisionNotFound, Forbidden, Refusal
 from cstp_server.domain.resolutions import LIFTED_BY, REFUSES, Resolution, lift_of
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services.decisions import asked_for, may_see

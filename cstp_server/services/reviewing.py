@@ -1,7 +1,7 @@
 """How a decision turned out, and what that does to the circuits (SPEC 4 and 5)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from cstp_server.domain import circuits as breaker
@@ -16,6 +16,7 @@ from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Intervention, Lift, Mode
 from cstp_server.domain.refusals import Conflict, DecisionNotFound, Forbidden, Refusal
 from cstp_server.domain.resolutions import lift_of
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy, SelfReported
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services.amending import Amendment, amend

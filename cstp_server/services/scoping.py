@@ -1,10 +1,9 @@
 """From the text of a scope to the circuit that the policy has for it."""
 
-from dataclasses import dataclass
-
 from cstp_server.domain.circuit_settings import CircuitSettings
 from cstp_server.domain.refusals import CircuitNotFound, InvalidInput, Refusal
 from cstp_server.domain.scopes import BadScope, parse_scope
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 
 

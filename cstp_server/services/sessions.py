@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cstp_server.clock import Clock
@@ -12,6 +11,7 @@ from cstp_server.domain.callers import Caller
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable, Unauthorized
 from cstp_server.domain.sessions import Session, SessionChange
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.identifying import Identification
 from cstp_server.services.ports import Authenticator, Decided, Needs, Transactor, View

@@ -1,6 +1,6 @@
 """What becomes of a decision that waited: it is let through after a second look, or turned down (SPEC 4)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cstp_server.domain.callers import Caller
@@ -12,6 +12,7 @@ from cstp_server.domain.posture_events import Attempt
 from cstp_server.domain.posture_findings import was_blocked_since
 from cstp_server.domain.postures import promoted, transition_type
 from cstp_server.domain.resolutions import lift_of, objections
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.evaluating import Case, case_of, evaluate
 from cstp_server.services.ledger import Ledger, nothing

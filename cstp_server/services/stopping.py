@@ -1,12 +1,11 @@
 """Blocking an agent stops what it waits for: at once for whoever looks, and soon for everybody (SPEC 8)."""
 
-from dataclasses import dataclass
-
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution
 from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.posture_findings import is_stopped, stop_reason
 from cstp_server.domain.postures import AgentPosture, Posture
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.looking import posture_in
 from cstp_server.services.ports import Decided, Needs, Reader, Transactor, View

@@ -1,12 +1,12 @@
 """What time does to circuits, without waiting for traffic (SPEC 5): cooled-down ones become half-open, unreviewed probes are lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain import circuits as breaker
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution, step_events
 from cstp_server.domain.events import Event
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
 

@@ -1,9 +1,9 @@
 """What evaluations of constraints are counted by, so that all processes can tell of it together and at any time (SPEC 11)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain.constraints import Evaluation
+from cstp_server.domain.values import dataclass
 from cstp_server.services.ports import Tally
 
 OTHER = "other"

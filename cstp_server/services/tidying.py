@@ -1,10 +1,10 @@
 """What is left of usage that nobody counts any more goes (SPEC 13)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain.callers import Caller
 from cstp_server.domain.usage import Usage, is_spent
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs, UsageChange, View
 

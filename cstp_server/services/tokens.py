@@ -2,9 +2,9 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 
 from cstp_server.domain.callers import Role
+from cstp_server.domain.values import dataclass
 
 PREFIX = "cstp_"
 _BYTES = 32

@@ -1,7 +1,6 @@
 """What running into tripwires leaves behind: a record of every hit, and an agent that is halted (SPEC 1 and 7)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.events import Event, EventType
@@ -9,6 +8,7 @@ from cstp_server.domain.findings import CLEAN, Finding, Intervention, Verdict
 from cstp_server.domain.posture_events import emergency
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.tripwires import Hit
+from cstp_server.domain.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Who makes trouble: agents by what was refused of them, what failed, and what they ran into lately."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cstp_server.domain.decisions import Outcome
 from cstp_server.domain.findings import Intervention
+from cstp_server.domain.values import dataclass
 from cstp_server.services.catalogue import Seen
 from cstp_server.services.ports import HitCount
 

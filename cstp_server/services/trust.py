@@ -1,6 +1,6 @@
 """Trust between a user and the AI: what happened to it, how it stands, and what it asks for (SPEC 10)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cstp_server.clock import new_id
 from cstp_server.domain import circuits as breaker
@@ -15,6 +15,7 @@ from cstp_server.domain.findings import Mode
 from cstp_server.domain.refusals import CircuitNotFound, Conflict, InvalidInput, Refusal
 from cstp_server.domain.scopes import ScopeKind
 from cstp_server.domain.trust import TRUST_STATES, TrustState, autonomy_of, needs_confirmation, reason_of
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.secrets import SCANNER
 from cstp_server.services import resetting

@@ -1,12 +1,13 @@
 """The use cases of one transaction: what they need is read together, and each decides on what the ones before it left."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cstp_server.correlation import CURRENT
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.refusals import Unauthorized
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs
 from cstp_server.storage.calls import Job

@@ -5,12 +5,13 @@ import contextlib
 import queue
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from cstp_server.clock import Clock
 from cstp_server.correlation import CURRENT
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
+from cstp_server.domain.values import dataclass
 from cstp_server.services.ports import Needs, UseCase
 
 T = TypeVar("T")

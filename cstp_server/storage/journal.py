@@ -7,7 +7,7 @@ A chain that has had no anchor for an hour is not written to any more: whoever f
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from cstp_server.clock import Clock, new_id
 from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys, genesis
 from cstp_server.domain.events import Event
+from cstp_server.domain.values import dataclass
 from cstp_server.services.chaining import LINK_COLUMNS, Link, link_hash, recomputed
 from cstp_server.storage import tables
 from cstp_server.storage.anchors import append, last_of_chain, lock_ledger, open_chains, seal_of

@@ -1,7 +1,7 @@
 """The rows that a batch of use cases works on, read in the transaction that will write them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from cstp_server.domain.decisions import Decision
 from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.usage import Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.settings_codec import circuit_settings_from_json
 from cstp_server.services.ports import CircuitLog, CircuitNeed, Needs
 from cstp_server.storage import tables

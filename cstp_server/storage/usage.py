@@ -1,7 +1,6 @@
 """Usage of quotas and budgets: rows <-> domain, and what leaves rolling windows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -9,6 +8,7 @@ from sqlalchemy import ARRAY, Connection, ScalarSelect, Select, String, any_, bi
 from sqlalchemy.sql.dml import Delete
 
 from cstp_server.domain.usage import Claim, Span, Tally, Usage, left
+from cstp_server.domain.values import dataclass
 from cstp_server.storage import tables
 from cstp_server.storage.engine import is_sqlite
 

@@ -1,7 +1,7 @@
 """The changes of a batch, written with one bulk statement a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, delete, update
@@ -18,6 +18,7 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.postures import AgentPosture
 from cstp_server.domain.sessions import SessionChange
 from cstp_server.domain.usage import Usage
+from cstp_server.domain.values import dataclass
 from cstp_server.policy.settings_codec import circuit_settings_to_json
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ports import Decided, OutboxChange, Tally, UsageChange

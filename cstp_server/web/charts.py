@@ -1,10 +1,10 @@
 """Charts as plain numbers, which the templates draw as SVG: places and sizes in the units of the picture."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from cstp_server.domain.circuit_state import Entry, State
+from cstp_server.domain.values import dataclass
 from cstp_server.services.catalogue import Seen
 from cstp_server.services.requests import HistoryEntry
 

@@ -1,13 +1,14 @@
 """What a page has at hand: the machinery behind the ports, who is looking, and what they asked for."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller, Role
+from cstp_server.domain.values import dataclass
 from cstp_server.metrics import Metrics
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import Catalogue

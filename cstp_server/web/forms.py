@@ -1,10 +1,12 @@
 """What people send: plain forms, small and in UTF-8."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+
+from cstp_server.domain.values import dataclass
 
 _LONGEST = 65_536
 _MOST_FIELDS = 32

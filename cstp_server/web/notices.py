@@ -1,10 +1,11 @@
 """What is said once after somebody has done something: on the page that they are sent to next."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+
+from cstp_server.domain.values import dataclass
 
 NOTICE = "cstp-notice"
 _KINDS = frozenset({"good", "bad"})

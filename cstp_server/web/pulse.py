@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cstp_server.domain.circuit_state import State
+from cstp_server.domain.values import dataclass
 from cstp_server.services import browsing
 from cstp_server.web.context import Visit
 

@@ -3,11 +3,11 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from cstp_server.clock import Clock
+from cstp_server.domain.values import dataclass
 
 _MOST = 128
 _KEPT_SECONDS = 1.0
