@@ -162,13 +162,13 @@ class Loader:
     def missing_rows(self, tenant: str, needs: Needs) -> bool:
         """Whether a decision or a circuit of these needs has not been read, or not been locked though it is to change."""
         loaded = self.loaded
-        if any((tenant, id) not in loaded.decisions for id in needs.decisions):
+        if needs.postures and any((tenant, agent_id) not in loaded.postures for agent_id in needs.postures):
             return True
-        if any((tenant, agent_id) not in loaded.postures for agent_id in needs.postures):
+        if needs.decisions and any((tenant, id) not in loaded.decisions for id in needs.decisions):
             return True
-        if any((tenant, agent_id) not in loaded.owned for agent_id in needs.moves):
+        if needs.moves and any((tenant, agent_id) not in loaded.owned for agent_id in needs.moves):
             return True
-        if any((tenant, subject) not in loaded.usage for subject in needs.usage):
+        if needs.usage and any((tenant, subject) not in loaded.usage for subject in needs.usage):
             return True
         if needs.habits and any((tenant, agent_id) not in loaded.habits for agent_id in needs.habits):
             return True
