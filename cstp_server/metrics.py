@@ -39,6 +39,7 @@ _OTHER = "other"
 _KINDS = frozenset(ScopeKind)
 _SIDES = ("reading", "writing")
 _RESULTS = ("done", "waited", "faulted")
+_SIGN_INS = ("succeeded", "failed", "refused", "limited")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when each counter began: half as much again to scrape, and nobody asks
 
 
@@ -96,6 +97,11 @@ class Metrics:
         self._flags = Counter("cstp_constraint_gaming_flags", "What the habits of agents showed, by kind.", ("kind",), registry=registry)
         self._evaluation = Histogram("cstp_constraint_evaluation_duration_seconds", "How long evaluations on demand take.",
                                      registry=registry, buckets=_EVALUATION_BUCKETS)  # fmt: skip
+        self._sign_ins = Counter(
+            "cstp_sign_ins", "Attempts to sign in to the dashboard, by how they ended.", ("result",), registry=registry
+        )
+        for result in _SIGN_INS:
+            self._sign_ins.labels(result)
         self._alerts = Counter("cstp_notifications", "Alerts by channel and result.", ("channel", "result"), registry=registry)
         self._lag = Histogram(
             "cstp_notification_lag_seconds",
@@ -197,6 +203,12 @@ class Metrics:
     def notified_after(self, seconds: float) -> None:
         """A message arrived so long after the first of what it tells of."""
         self._lag.observe(seconds)
+
+    def signed_in(self, result: str) -> None:
+        """Somebody tried to sign in: it `succeeded`, `failed` for want of a good token, was `refused` since the token may not look, or
+        `limited` after too many failures.
+        """
+        self._sign_ins.labels(result).inc()
 
     def reloaded(self, *, accepted: bool, at: int, version: str) -> None:
         """The policy was read anew, `at` in ms since the epoch; `version` is in force."""

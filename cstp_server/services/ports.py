@@ -23,6 +23,7 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest
 from cstp_server.domain.postures import AgentPosture, TransitionType
 from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.sessions import SessionChange
 from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
 from cstp_server.domain.usage import Claim, Usage
@@ -165,6 +166,7 @@ class Decided(Generic[T]):
     dimension_reviews: tuple[DimensionReview, ...] = ()
     events: tuple[Event, ...] = ()
     outbox: tuple[OutboxChange, ...] = ()
+    sessions: tuple[SessionChange, ...] = ()
     tallies: Tally = ()
     """So many more of each, for reading."""
     bumps: tuple[str, ...] = ()

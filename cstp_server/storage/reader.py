@@ -57,13 +57,14 @@ _TRANSITIONS = tuple(
 class ReadThreads:
     """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
 
-    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage) -> None:
+    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage, threads: int = CONNECTIONS) -> None:
         self._engine = engine
         self._outage = outage
         self._limit = limit
         self._deadline = deadline_ms / 1000
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reader")
+        self._connections = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(connection, …)` returns.
@@ -99,7 +100,7 @@ class ReadThreads:
 
     def _insist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read, though the file was replaced, which each of the connections notices by itself."""
-        for _ in range(CONNECTIONS):
+        for _ in range(self._connections):
             with suppress(FileReplaced):
                 return self._attempt(work, *args, **kwargs)
         return self._attempt(work, *args, **kwargs)

@@ -27,6 +27,9 @@ from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
 
 _PRUNE_DEADLINE_MS = 60_000
+_SEARCHES = 2
+"""How many searches there are at once, on connections of their own, so that nothing a call reads waits for them."""
+_MOST_SEARCHES = 32
 _ANCHOR_INTERVAL_MS = 10_000
 _LEFT_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
@@ -56,14 +59,16 @@ class Store:
         file, outage = database_file(url), Outage(clock, gauges.store_works)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
+        self._searched = reading_engine(url, _SEARCHES, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
+        self._searching = ReadThreads(self._searched, _MOST_SEARCHES, limits.deadline_ms, outage, _SEARCHES)
         self._passing = passing_engine(url, file)
         self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage)
         self.reader = SqlReader(self._threads, clock)
         self.duties = SqlDuties(self._threads, self._pruning, clock)
         self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
         self.tokens = Tokens(self._threads, clock)
-        self.catalogue = SqlCatalogue(self._threads, clock)
+        self.catalogue = SqlCatalogue(self._threads, self._searching, clock)
         self.sessions = SqlSessions(self._threads, self._pruning)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, self._journal, gauges, limits, outage)
 
@@ -77,7 +82,9 @@ class Store:
         self._pruning.stop()
         self._end_chain()
         self._threads.stop()
+        self._searching.stop()
         self._reading.dispose()
+        self._searched.dispose()
         self._writing.dispose()
 
     async def anchor(self) -> None:

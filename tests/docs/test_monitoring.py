@@ -41,7 +41,7 @@ _VOCABULARY: Mapping[str, set[str]] = {
     "guard": {guard.value for guard in GuardType},
     "mode": {mode.value for mode in Mode},
     "outcome": {outcome.value for outcome in Outcome},
-    "result": {"sent", "failed", "given_up"},
+    "result": {"sent", "failed", "given_up", "succeeded"},
     "cause": {"threshold_reached", "probe_failed", "tripped"},
 }
 
