@@ -12,7 +12,7 @@ from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, StoreCounts
-from cstp_server.storage import census, maintenance, migrating, pruning, tallies
+from cstp_server.storage import census, maintenance, migrating, pruning, tables, tallies
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.catalogue import SqlCatalogue
 from cstp_server.storage.duties import SqlDuties
@@ -27,6 +27,9 @@ from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
 
 _PRUNE_DEADLINE_MS = 60_000
+_SEARCHES = 2
+"""How many searches there are at once, on connections of their own, so that nothing a call reads waits for them."""
+_MOST_SEARCHES = 32
 _ANCHOR_INTERVAL_MS = 10_000
 _LEFT_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
@@ -57,14 +60,16 @@ class Store:
         file, outage = database_file(url), Outage(clock, gauges.store_works)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
+        self._searched = reading_engine(url, _SEARCHES, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
+        self._searching = ReadThreads(self._searched, _MOST_SEARCHES, limits.deadline_ms, outage, _SEARCHES)
         self._passing = passing_engine(url, file)
-        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage, Side.WRITING)
+        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage, side=Side.WRITING)
         self.reader = SqlReader(self._threads, clock)
         self.duties = SqlDuties(self._threads, self._pruning, clock)
         self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
         self.tokens = Tokens(self._threads, clock)
-        self.catalogue = SqlCatalogue(self._threads, clock)
+        self.catalogue = SqlCatalogue(self._threads, self._searching, clock)
         self.sessions = SqlSessions(self._threads, self._pruning)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, self._journal, gauges, limits, outage)
 
@@ -78,7 +83,9 @@ class Store:
         self._pruning.stop()
         self._end_chain()
         self._threads.stop()
+        self._searching.stop()
         self._reading.dispose()
+        self._searched.dispose()
         self._writing.dispose()
 
     async def anchor(self) -> None:
@@ -159,7 +166,11 @@ class Store:
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""
-        return await self._threads.read(maintenance.tenants)
+        return await self.tenants_in(tables.decisions.name)
+
+    async def tenants_in(self, table: str) -> Sequence[str]:
+        """Every tenant that has rows in a table whose key begins with the tenant."""
+        return await self._threads.read(maintenance.tenants, table)
 
     async def chains_to_prune(self, before: int) -> Sequence[str]:
         """The chains that have events from before a time, so long ago that an anchor from before that time covers them."""
@@ -187,9 +198,9 @@ class Store:
             proven = await self._threads.read(pruning.prove, self._keys, proven)
         return proven
 
-    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""
-        return await self.outbox.tidy(channels, stray_before, dead_before)
+    async def tidy_outbox(self, dead_before: int) -> int:
+        """Forget a small batch of the alerts that were given up before `dead_before`, and of what is open again; how many."""
+        return await self.outbox.tidy(dead_before)
 
     async def prune_decisions(self, tenant: str, before: int) -> int:
         """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""

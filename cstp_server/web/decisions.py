@@ -64,6 +64,7 @@ async def search(visit: Visit) -> Response:
         "pulse": pulse,
         "page": page,
         "asked": asked,
+        "narrows": wanted.narrows,
         "before": visit.asked("before"),
         "statuses": [status.value for status in Status],
         "outcomes": [outcome.value for outcome in Outcome],
