@@ -66,6 +66,11 @@ class DecisionSearch:
     limit: int = 50
     scans: int = 20_000
 
+    @property
+    def narrows(self) -> bool:
+        """Whether it may take a look at many decisions to find a few: all that it names but the agent is looked for one by one."""
+        return any((self.status, self.category, self.type, self.stakes, self.outcome, self.intervention, self.text, self.since, self.until))
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionPage:

@@ -40,10 +40,11 @@ _USAGE = KeyedSelect(tables.usage, "subject")
 
 
 class SqlCatalogue:
-    """Looks things up on the connections that reads have."""
+    """Looks things up on the connections that reads have; what takes a look at many rows, on a few of its own."""
 
-    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
+    def __init__(self, threads: ReadThreads, searching: ReadThreads, clock: Clock) -> None:
         self._threads = threads
+        self._searching = searching
         self._clock = clock
 
     async def circuit_counts(self, tenant: str, policy: Policy) -> CircuitCounts:
@@ -52,7 +53,7 @@ class SqlCatalogue:
 
     async def circuits(self, tenant: str, policy: Policy, search: CircuitSearch) -> Sequence[CircuitRow]:
         """Stored circuits that the policy covers and that match, by scope."""
-        return await self._threads.read(browsing.circuits, tenant, policy, search, self._clock)
+        return await self._threads_for(search.text is not None).read(browsing.circuits, tenant, policy, search, self._clock)
 
     async def stored(self, tenant: str, scopes: Sequence[str]) -> frozenset[str]:
         """Which of these circuits are stored."""
@@ -64,7 +65,7 @@ class SqlCatalogue:
 
     async def search(self, tenant: str, search: DecisionSearch) -> DecisionPage:
         """Decisions that match."""
-        return await self._threads.read(_search, tenant, search)
+        return await self._threads_for(search.narrows).read(_search, tenant, search)
 
     async def decisions_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Decision]:
         """Decisions by id."""
@@ -94,7 +95,7 @@ class SqlCatalogue:
         self, tenant: str, *, text: str | None, posture: Posture | None, after: str | None, limit: int
     ) -> Mapping[str, int | None]:
         """Agents by id, with the time of their last decision."""
-        return await self._threads.read(_agents, tenant, text, posture, after, limit)
+        return await self._threads_for(text is not None).read(_agents, tenant, text, posture, after, limit)
 
     async def posture_counts(self, tenant: str) -> Mapping[str, int]:
         """How many agents that were ever moved are in each posture."""
@@ -107,6 +108,9 @@ class SqlCatalogue:
     async def usages_per(self, tenant: str, per: Per, limit: int) -> Mapping[str, Usage]:
         """What the first subjects of a kind have used."""
         return await self._threads.read(_usages_per, tenant, per, limit)
+
+    def _threads_for(self, searches: bool) -> ReadThreads:
+        return self._searching if searches else self._threads
 
 
 def _search(connection: Connection, tenant: str, search: DecisionSearch) -> DecisionPage:

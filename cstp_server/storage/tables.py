@@ -320,6 +320,13 @@ Index(
     sqlite_where=outbox.c.dead_at.is_(None),
     postgresql_where=outbox.c.dead_at.is_(None),
 )
+Index(
+    "ix_outbox_dead",
+    outbox.c.dead_at,
+    outbox.c.channel,
+    sqlite_where=outbox.c.dead_at.is_not(None),
+    postgresql_where=outbox.c.dead_at.is_not(None),
+)
 
 outbox_gates = Table(
     "outbox_gates",

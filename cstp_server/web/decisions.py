@@ -84,6 +84,7 @@ async def search(visit: Visit) -> Response:
         "page": page,
         "asked": asked,
         "misread": [name for name, read in (("from", since), ("to", to)) if asked[name] is not None and read is None],
+        "narrows": wanted.narrows,
         "before": visit.asked("before"),
         "statuses": [status.value for status in Status],
         "stakes": [stakes.value for stakes in Stakes],

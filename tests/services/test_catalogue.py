@@ -1,11 +1,14 @@
 """Lists, counts and searches for people, on each kind of database, and what they cost."""
 
+import asyncio
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.event import listen, remove
 
 from cstp_server.domain.decisions import Outcome, Status
@@ -317,3 +320,41 @@ def test_lists_use_their_indexes(world: World) -> None:
             plan = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN SELECT {statement}")))
             assert index in plan
             assert "TEMP B-TREE" not in plan
+
+
+def test_searches_take_no_connection_of_what_calls_read(world: World) -> None:
+    """Two at once, on their own: what is found by an index does not wait for them, and neither do calls."""
+    store, entered, opened = world.store, threading.Semaphore(0), threading.Event()
+    world.check("d1", agent="a", category="billing", description="Refund an order")
+
+    def hold(_statement: object) -> None:
+        entered.release()
+        opened.wait(20)
+
+    async def work() -> None:
+        with held_searches(hold):
+            held = [asyncio.create_task(store.catalogue.search(TENANT, DecisionSearch(text=f"refund {n}"))) for n in range(6)]
+            for _ in range(2):
+                assert await asyncio.to_thread(entered.acquire, timeout=20)
+            assert len((await store.catalogue.search(TENANT, DecisionSearch(agent="a"))).decisions) == 1
+            assert await store.reader.decision(TENANT, "d1") is not None
+            assert not entered.acquire(blocking=False)
+            opened.set()
+            await asyncio.gather(*held)
+
+    world.do(work())
+
+
+@contextmanager
+def held_searches(hold: Callable[[object], None]) -> Iterator[None]:
+    """Every search for a text stops where it begins."""
+
+    def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "facts" in statement and "LIKE" in statement:
+            hold(statement)
+
+    event.listen(Engine, "before_cursor_execute", before)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", before)
