@@ -55,15 +55,28 @@ _TRANSITIONS = tuple(
 
 
 class ReadThreads:
-    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
+    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline.
 
-    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage) -> None:
+    Those of the writing `side` keep the store in order: each call is a transaction, and what it returns says whether it wrote anything.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limit: int,
+        deadline_ms: int,
+        outage: Outage,
+        threads: int = CONNECTIONS,
+        side: Side = Side.READING,
+    ) -> None:
+        self._side = side
         self._engine = engine
         self._outage = outage
         self._limit = limit
         self._deadline = deadline_ms / 1000
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reader")
+        self._connections = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(connection, …)` returns.
@@ -77,7 +90,8 @@ class ReadThreads:
             reading = asyncio.get_running_loop().run_in_executor(
                 self._threads, copy_context().run, lambda: self._read(work, *args, **kwargs)
             )
-            return await asyncio.wait_for(reading, self._deadline)
+            async with asyncio.timeout(self._deadline):  # `wait_for` takes no notice of being cancelled when the answer is just there
+                return await reading
         except TimeoutError:
             raise StoreUnavailable from None
         finally:
@@ -91,14 +105,15 @@ class ReadThreads:
         try:
             answer = self._insist(work, *args, **kwargs)
         except SQLAlchemyError as error:
-            self._outage.failed(Side.READING, error)
+            self._outage.failed(self._side, error)
             raise StoreUnavailable from error
-        self._outage.worked(Side.READING)
+        if self._side is Side.READING or answer:  # a transaction that had nothing to write proves nothing
+            self._outage.worked(self._side)
         return answer
 
     def _insist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read, though the file was replaced, which each of the connections notices by itself."""
-        for _ in range(CONNECTIONS):
+        for _ in range(self._connections):
             with suppress(FileReplaced):
                 return self._attempt(work, *args, **kwargs)
         return self._attempt(work, *args, **kwargs)

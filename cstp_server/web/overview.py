@@ -5,10 +5,9 @@ import asyncio
 from starlette.responses import Response
 
 from cstp_server.domain.circuit_state import State
-from cstp_server.domain.decisions import Status
-from cstp_server.services import browsing, decisions
-from cstp_server.services.catalogue import EventSearch
-from cstp_server.services.ports import DecisionQuery
+from cstp_server.domain.findings import Lift
+from cstp_server.services import browsing
+from cstp_server.services.catalogue import EventSearch, WaitingSearch
 from cstp_server.services.troubles import troubles
 from cstp_server.web import charts
 from cstp_server.web.context import Visit
@@ -21,6 +20,7 @@ _CIRCUITS = 6
 _EVENTS = 12
 _WAITING = 6
 _TROUBLES = 6
+_FOR_A_PERSON = frozenset({Lift.CONFIRMATION, Lift.APPROVAL})
 
 
 async def overview(visit: Visit) -> Response:
@@ -31,7 +31,7 @@ async def overview(visit: Visit) -> Response:
         browsing.circuits(catalogue, visit.policy, tenant, state=None, text=None, place=None, limit=_CIRCUITS),
         catalogue.glance(tenant, since, _GLANCED),
         catalogue.events(tenant, EventSearch(since=since, limit=_EVENTS)),
-        decisions.list_decisions(dashboard.reader, visit.caller, DecisionQuery(status=Status.PENDING, limit=_WAITING)),
+        catalogue.waiting_decisions(tenant, WaitingSearch(_FOR_A_PERSON, limit=_WAITING)),
         dashboard.reader.hits(tenant, since=since, agent=None),
         asyncio.gather(pulse_of(visit), catalogue.posture_counts(tenant)),
     )
