@@ -67,9 +67,14 @@ class DecisionSearch:
     scans: int = 20_000
 
     @property
+    def picks(self) -> bool:
+        """Whether it may take a look at many decisions to find a few: what it names besides agent and time is looked for one by one."""
+        return any((self.status, self.category, self.type, self.stakes, self.outcome, self.intervention, self.text))
+
+    @property
     def narrows(self) -> bool:
-        """Whether it may take a look at many decisions to find a few: all that it names but the agent is looked for one by one."""
-        return any((self.status, self.category, self.type, self.stakes, self.outcome, self.intervention, self.text, self.since, self.until))
+        """Whether it names more than an agent."""
+        return self.picks or self.since is not None or self.until is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Lists, counts and searches for people (`services.catalogue.Catalogue`): each through an index, none longer than its limit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, cast, func, or_, select, union
@@ -65,7 +66,7 @@ class SqlCatalogue:
 
     async def search(self, tenant: str, search: DecisionSearch) -> DecisionPage:
         """Decisions that match."""
-        return await self._threads_for(search.narrows).read(_search, tenant, search)
+        return await self._threads_for(search.picks).read(_search, tenant, search)
 
     async def decisions_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Decision]:
         """Decisions by id."""
@@ -115,6 +116,7 @@ class SqlCatalogue:
 
 def _search(connection: Connection, tenant: str, search: DecisionSearch) -> DecisionPage:
     table = tables.decisions
+    search = search if search.picks else replace(search, scans=search.limit + 1)
     scanned = _scanned(tenant, search).subquery()
     matches = [
         scanned.c[name] == str(value)

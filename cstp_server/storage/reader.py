@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
@@ -142,7 +142,7 @@ class SqlReader:
 
     async def decisions(self, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
         """Decisions that match, newest first."""
-        return await self._threads.read(_decisions, tenant, query)
+        return await self._threads.read(listed_decisions, tenant, query)
 
     async def circuit(self, tenant: str, scope: str, settings: CircuitSettings) -> CircuitRow:
         """One circuit, as time has left it."""
@@ -221,21 +221,24 @@ def _decision(connection: Connection, tenant: str, id: str) -> Decision | None:
     return decision_of(row) if row is not None else None
 
 
-def _decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+def listed_decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+    """The decisions that match, newest first."""
     table = tables.decisions
     found = select(table).where(table.c.tenant == tenant)
     equal = {"status": query.status, "agent_id": query.agent, "category": query.category, "outcome": query.outcome}
     for name, value in equal.items():
         if value is not None:
             found = found.where(table.c[name] == str(value))
+    newest: ColumnElement[Any] = table.c.at
     if query.status is Status.PENDING:
         found = found.where(table.c.due_at.is_not(None))  # few decisions wait, and an index knows them
+        newest = table.c.at + 0  # so that they are not looked for among all, in the order of another index
     if query.since is not None:
         found = found.where(table.c.at >= query.since)
     if query.before is not None:
         at, id = query.before
         found = found.where(or_(table.c.at < at, and_(table.c.at == at, table.c.id < id)))
-    rows = connection.execute(found.order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit))
+    rows = connection.execute(found.order_by(newest.desc(), table.c.id.desc()).limit(query.limit))
     return [decision_of(row) for row in rows]
 
 

@@ -18,9 +18,11 @@ from cstp_server.domain.findings import Lift
 from cstp_server.domain.postures import Posture
 from cstp_server.services import catalogue
 from cstp_server.services.catalogue import ROUTINE, DecisionPage, DecisionSearch, EventSearch, Told, WaitingSearch
+from cstp_server.services.ports import DecisionQuery
 from cstp_server.storage import tables
 from cstp_server.storage.engine import is_sqlite
 from cstp_server.storage.hits import hit_counts, latest_hits
+from cstp_server.storage.reader import listed_decisions
 from cstp_server.storage.telling import told_events
 from cstp_server.storage.waiting import waiting_counts, waiting_decisions
 from tests.services.conftest import MakeWorld
@@ -297,6 +299,7 @@ def test_events_and_what_waits_are_found_by_index(world: World) -> None:
         (lambda connection: waiting_counts(connection, TENANT), waits),
         (lambda connection: waiting_decisions(connection, TENANT, WaitingSearch()), waits),
         (lambda connection: waiting_decisions(connection, TENANT, WaitingSearch(after=(1, "d1"))), waits),
+        (lambda connection: listed_decisions(connection, TENANT, DecisionQuery(status=Status.PENDING)), "ix_decisions_waiting (tenant=?)"),
         (lambda connection: latest_hits(connection, TENANT, "a", 0, 9), "ix_tripwire_hits_by_agent (tenant=? AND agent_id=? AND at>?)"),
         (lambda connection: hit_counts(connection, TENANT, 1, None), "PRIMARY KEY (tenant=? AND tripwire=? AND at>?)"),
     ]
