@@ -149,6 +149,11 @@ class LiveFeed:
         room = self._rooms.get(tenant)
         return () if room is None else (room,)
 
+    def _tell_all(self) -> None:
+        """More has happened than was looked at, so anything may have."""
+        for room in self._rooms.values():
+            room.note(EVERYTHING, is_routine=True)
+
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -166,6 +171,9 @@ class LiveFeed:
         latest = await self._record.latest_events(_LOOKED_BACK)
         known, self._known = self._known, frozenset(happened.id for happened in latest)
         if known is None:
+            return
+        if len(latest) == _LOOKED_BACK and known.isdisjoint(self._known):
+            self._tell_all()
             return
         fresh = {(happened.tenant, happened.type, happened.subject, happened.at) for happened in latest if happened.id not in known}
         if fresh:

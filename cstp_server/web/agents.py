@@ -63,10 +63,9 @@ async def agent(visit: Visit) -> Response:
     if isinstance(agent_id, InvalidInput):
         return await refused(visit, agent_id)
     dashboard, policy, tenant, caller = visit.dashboard, visit.policy, visit.tenant, visit.caller
-    pulse, view, usage, latest, history, hits = await asyncio.gather(
+    pulse, view, latest, history, hits = await asyncio.gather(
         pulse_of(visit),
         postures.get(dashboard.reader, policy, dashboard.clock, caller, agent_id),
-        dashboard.catalogue.usage(tenant, f"agent:{agent_id}"),
         decisions.list_decisions(dashboard.reader, caller, DecisionQuery(agent=agent_id, limit=_DECISIONS)),
         postures.history(dashboard.reader, caller, agent_id, _HISTORY),
         tripwires.stats(dashboard.reader, caller, since=visit.now - policy.postures.score_window_ms, agent=agent_id),
@@ -76,7 +75,7 @@ async def agent(visit: Visit) -> Response:
         "agent_id": agent_id,
         "view": view,
         "acl_tier": policy.agents.acl_tier(agent_id),
-        "quotas": agent_quotas(policy, usage, agent_id, visit.now),
+        "quotas": await agent_quotas(dashboard.catalogue, policy, tenant, agent_id, latest, visit.now),
         "latest": latest,
         "history": history,
         "hits": hits,

@@ -61,6 +61,7 @@ async def circuit(visit: Visit) -> Response:
     latest = list(reversed(entries[-_SHOWN_OUTCOMES:]))
     named = await dashboard.catalogue.decisions_of(tenant, [entry.decision_id for entry in latest if entry.decision_id is not None])
     since = visit.now - max(view.window_ms, _LEAST_SPAN_MS)
+    began = charts.drawable_since(since, entries, told, lacks_entries=last > _OUTCOMES, lacks_moves=len(told) == _MOVES)
     return await show(
         visit,
         "circuit.html",
@@ -69,7 +70,9 @@ async def circuit(visit: Visit) -> Response:
             "view": view,
             "circuit": row.circuit if row is not None else None,
             "settings": settings,
-            "plot": charts.history([entry for entry in entries if entry.at >= since], told, since, visit.now),
+            "plot": charts.history([entry for entry in entries if entry.at >= began], told, began, visit.now),
+            "shown": sum(entry.at >= began for entry in entries),
+            "is_cut": began > since,
             "moves": told,
             "latest": latest,
             "decisions": named,

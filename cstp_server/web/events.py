@@ -9,6 +9,7 @@ from cstp_server.services.catalogue import EventSearch
 from cstp_server.web.context import Visit
 from cstp_server.web.happenings import KINDS
 from cstp_server.web.naming import described
+from cstp_server.web.places import place_text, timed_place
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
 
@@ -21,7 +22,7 @@ async def list_events(visit: Visit) -> Response:
     """A page of events, newest first."""
     asked, subject, before = visit.asked("kind"), visit.asked("subject"), visit.asked("before")
     kind = asked if asked in _SHOWN else None
-    search = EventSearch(kind=kind, subject=subject, before=before, limit=_PAGE + 1)
+    search = EventSearch(kind=kind, subject=subject, before=timed_place(before), limit=_PAGE + 1)
     pulse, found = await asyncio.gather(pulse_of(visit), visit.dashboard.catalogue.events(visit.tenant, search))
     values = {
         "pulse": pulse,
@@ -31,6 +32,6 @@ async def list_events(visit: Visit) -> Response:
         "kinds": _SHOWN,
         "subject": subject,
         "before": before,
-        "following": found[_PAGE - 1].id if len(found) > _PAGE else None,
+        "following": place_text(found[_PAGE - 1].place) if len(found) > _PAGE else None,
     }
     return await show(visit, "events.html", values)

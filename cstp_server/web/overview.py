@@ -5,11 +5,10 @@ import asyncio
 from starlette.responses import Response
 
 from cstp_server.domain.circuit_state import State
-from cstp_server.domain.decisions import Status
 from cstp_server.domain.events import EventType
-from cstp_server.services import browsing, decisions
-from cstp_server.services.catalogue import EventSearch
-from cstp_server.services.ports import DecisionQuery
+from cstp_server.domain.findings import Lift
+from cstp_server.services import browsing
+from cstp_server.services.catalogue import EventSearch, WaitingSearch
 from cstp_server.services.troubles import troubles
 from cstp_server.web import charts
 from cstp_server.web.context import Visit
@@ -31,6 +30,7 @@ _NO_NEWS = frozenset(
 """What the service does by itself, and who looks at it: it has its place among the events, and would drown here what happened.
 
 Alerts that reached nobody are told above all else."""
+_FOR_A_PERSON = frozenset({Lift.CONFIRMATION, Lift.APPROVAL})
 
 
 async def overview(visit: Visit) -> Response:
@@ -41,7 +41,7 @@ async def overview(visit: Visit) -> Response:
         browsing.circuits(catalogue, visit.policy, tenant, state=None, text=None, place=None, limit=_CIRCUITS),
         catalogue.glance(tenant, since, _GLANCED),
         catalogue.events(tenant, EventSearch(since=since, without=_NO_NEWS, limit=_EVENTS)),
-        decisions.list_decisions(dashboard.reader, visit.caller, DecisionQuery(status=Status.PENDING, limit=_WAITING)),
+        catalogue.waiting_decisions(tenant, WaitingSearch(_FOR_A_PERSON, limit=_WAITING)),
         dashboard.reader.hits(tenant, since=since, agent=None),
         asyncio.gather(pulse_of(visit), catalogue.posture_counts(tenant), catalogue.given_up(tenant)),
     )

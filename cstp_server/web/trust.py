@@ -26,7 +26,7 @@ async def list_trust(visit: Visit) -> Response:
     state = _BY_NAME.get(asked or "")
     pulse, counts, page = await asyncio.gather(
         pulse_of(visit),
-        catalogue.circuit_counts(tenant),
+        catalogue.circuit_counts(tenant, policy),
         browsing.trust(catalogue, policy, tenant, state=state, text=text, place=place_of(visit.asked("at")), limit=_PAGE),
     )
     values = {
