@@ -46,7 +46,7 @@ def test_blanks_at_the_ends_of_a_name_are_shown() -> None:
 
 def test_pages_write_out_what_nobody_sees() -> None:
     """Whatever the template: one place sees to it."""
-    assert r"a\u202eb" in render("failure.html", {"status": 400, "message": "a\u202eb", "theme": "system"})
+    assert r"A\u202eb" in render("failure.html", {"status": 400, "message": "a\u202eb", "theme": "system"})
 
 
 def test_every_field_of_every_form_goes_back_as_it_came() -> None:
