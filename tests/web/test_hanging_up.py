@@ -1,7 +1,5 @@
 """Whoever hangs up while sending a form has not met a fault of ours."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
@@ -9,6 +7,7 @@ from structlog.testing import capture_logs
 
 from cstp_server.web.access import kept_inside
 from cstp_server.web.forms import read_form
+from tests.web.loops import run_aside
 
 
 def test_a_form_that_never_arrives_is_no_fault() -> None:
@@ -25,7 +24,7 @@ def test_a_form_that_never_arrives_is_no_fault() -> None:
 
     request = Request({"type": "http", "method": "POST", "path": "/sign-in", "headers": headers, "query_string": b""}, receive)
     with capture_logs() as told:
-        answer = asyncio.run(_answer(endpoint, request))
+        answer = run_aside(_answer(endpoint, request))
     assert answer.status_code == 400
     assert told == []
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from cstp_server.web.shared import SharedFragments
 from tests.services.world import HandClock
+from tests.web.loops import run_aside
 
 
 class Maker:
@@ -33,7 +34,7 @@ def with_fragments(work: Callable[[SharedFragments, Maker, HandClock], Awaitable
         clock = HandClock()
         await work(SharedFragments(clock), Maker(), clock)
 
-    asyncio.run(run())
+    run_aside(run())
 
 
 def test_those_who_ask_at_the_same_moment_get_one_fragment() -> None:
