@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import audit, constraints, decide, http, memory, store
+from benchmarks import audit, constraints, dashboards, decide, http, memory, store
 from benchmarks.figures import Figure, as_json, show
 
 _QUICK_CHECKS = 200_000
@@ -43,6 +43,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     rounds, url = options.rounds, options.postgres
     parts: list[Part] = [
         ("HTTP, SQLite", lambda folder: http.measure(folder, rounds, 1.5)),
+        ("Dashboards", lambda folder: dashboards.measure(folder, rounds)),
         ("Deciding alone", lambda folder: decide.measure(folder, rounds)),
         ("Constraints alone", lambda folder: constraints.measure(folder, rounds)),
         ("Circuits in the store", lambda folder: store.measure_circuits(folder, rounds)),

@@ -36,8 +36,9 @@ def service(
 ) -> Iterator[Target]:
     """The service as in production: one worker, tokens, an empty store; SQLite in `folder` unless another database is named."""
     _end_in_order()
-    folder.mkdir(parents=True, exist_ok=True)
-    policy = write_policy(folder / "policy.yaml", circuits, tripwires=tripwires, constraints=constraints)
+    config = folder / "config"  # by itself: the policy's folder is watched, and every write of the store would wake the watch
+    config.mkdir(parents=True, exist_ok=True)
+    policy = write_policy(config / "policy.yaml", circuits, tripwires=tripwires, constraints=constraints)
     server = RunningServer(folder, database_url=database_url, config=policy, env=_ENVIRONMENT)
     if database_url is not None:
         server.cli("db", "upgrade")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -29,6 +30,7 @@ from cstp_server.domain.posture_events import POSTURE_MOVES
 from cstp_server.domain.values import dataclass
 from cstp_server.feed import LiveFeed
 from cstp_server.guardians import InstalledGuardians, load_guards
+from cstp_server.housekeeping import Housekeeping
 from cstp_server.live_policy import LivePolicy
 from cstp_server.mcp.endpoint import PATH as TOOLS
 from cstp_server.mcp.endpoint import Edge, McpEndpoint
@@ -40,6 +42,7 @@ from cstp_server.notifiers.delivering import Deliverer
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.fields import Path as Steps
 from cstp_server.policy.watching import PolicyFile
+from cstp_server.policy_record import PolicyRecord
 from cstp_server.rpc.context import Services
 from cstp_server.rpc.endpoint import CstpEndpoint
 from cstp_server.rpc.front import Front
@@ -59,7 +62,10 @@ from cstp_server.tooling import RpcCalls
 from cstp_server.waiting import Waiters
 from cstp_server.web.attempts import Attempts
 from cstp_server.web.context import Dashboard
+from cstp_server.web.nowhere import nowhere
 from cstp_server.web.routes import routes as pages
+from cstp_server.web.shared import SharedFragments
+from cstp_server.web.streams import Streams
 from cstp_server.worker import Worker
 
 if TYPE_CHECKING:
@@ -129,6 +135,7 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
     guardians = InstalledGuardians(load_guards())
     appraisal = Appraisal(store.transactor, store.reader, guardians, clock)
     appraising = Appraising(store, store.duties, store.reader, appraisal, lambda: policy.current, clock, new_id("process"))
+    housekeeping = Housekeeping(store, store.duties, store.transactor, lambda: policy.current, clock, metrics.round_ended)
     worker = Worker(
         store,
         store.transactor,
@@ -136,6 +143,7 @@ def assemble(settings: Settings, clock: Clock) -> Parts:
         clock,
         policy.follow,
         appraising,
+        housekeeping,
         settings.sweep_interval_ms,
         metrics.round_ended,
     )
@@ -171,6 +179,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     logs.configure(settings.log_format, settings.log_level)
     clock = clock if clock is not None else SystemClock()
     parts = assemble(settings, clock)
+    rate_limiter = RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst)
     services = Services(
         transactor=parts.store.transactor,
         reader=parts.store.reader,
@@ -184,7 +193,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         census=Census(parts.store, clock),
         clock=clock,
         limits=Limits.of(settings),
-        rate_limiter=RateLimiter(clock, settings.rate_limit_per_second, settings.rate_limit_burst),
+        rate_limiter=rate_limiter,
         token_key=settings.key,
         tracer=parts.telemetry,
     )
@@ -196,8 +205,8 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         async with running(parts), _following_supervisor():
             yield
 
-    addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings))]
-    router = Starlette(routes=addresses, lifespan=lifespan)
+    addresses = [*routes(services), Route(TOOLS, _tools(services, settings)), *pages(dashboard(parts, settings, rate_limiter))]
+    router = Starlette(routes=addresses, lifespan=lifespan, exception_handlers={HTTPException: nowhere})
     return CorrelationIds(Front(CstpEndpoint(services), router))
 
 
@@ -207,7 +216,7 @@ def _tools(services: Services, settings: Settings) -> McpEndpoint:
     return McpEndpoint(Edge(RpcCalls(services), identification, Hosts(settings.host_names), settings.max_body_bytes))
 
 
-def dashboard(parts: Parts, settings: Settings) -> Dashboard:
+def dashboard(parts: Parts, settings: Settings, rate_limiter: RateLimiter) -> Dashboard:
     """What the pages for people are built on."""
     store, clock = parts.store, parts.clock
     identification = Identification(store.tokens, settings.key)
@@ -217,11 +226,17 @@ def dashboard(parts: Parts, settings: Settings) -> Dashboard:
         catalogue=store.catalogue,
         guardians=parts.guardians,
         policy_source=parts.policy,
-        desk=SessionDesk(store.sessions, store.tokens, identification, clock, settings.session_idle_ms, settings.session_max_ms),
+        desk=SessionDesk(
+            store.transactor, store.sessions, store.tokens, identification, clock, settings.session_idle_ms, settings.session_max_ms
+        ),
         identification=identification,
         feed=parts.feed,
         clock=clock,
+        metrics=parts.metrics,
         attempts=Attempts(clock),
+        admit=rate_limiter.take,
+        streams=Streams(settings.max_connections),
+        shared=SharedFragments(clock),
     )
 
 
@@ -229,9 +244,10 @@ def dashboard(parts: Parts, settings: Settings) -> Dashboard:
 async def running(parts: Parts) -> AsyncIterator[Parts]:
     """The parts at work; at the end, everything that was accepted is carried out first."""
     loop = asyncio.get_running_loop()
+    store = parts.store
     _settle_memory()
-    parts.store.start()
-    parts.policy.start(parts.store.transactor, parts.worker.align)
+    store.start()
+    parts.policy.start(PolicyRecord(store.transactor, store.reader, store.duties, parts.clock), parts.worker.align)
     parts.worker.start()
     parts.deliverer.start()
     parts.waiters.start()

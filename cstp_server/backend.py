@@ -86,7 +86,7 @@ class ServerBackend:
 
     def retry_notifications(self, id: str | None) -> int:
         """Have an alert sent soon, or with none all that were given up; how many."""
-        return self._with_schema(_settings(), lambda connection: outbox.retry(connection, id, SystemClock()))
+        return self._changing(_settings(), lambda connection, journal: outbox.retry(connection, id, SystemClock(), journal))
 
     def test_notification(self, channel: str, *, config: Path | None) -> None:
         """Send a message on a channel of the policy, here and now."""
@@ -132,12 +132,12 @@ class ServerBackend:
         except OSError as error:
             raise BackendError(_unreadable(file, error)) from error
 
-    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> int:
-        """Write the record of events with its proofs as JSON lines; how many events that are."""
+    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> AuditReport:
+        """Write the record of events with its proofs as JSON lines; how many events that are, and what keeps it from being proven."""
         settings = _settings()
         keys, now = _keys(settings), SystemClock().now()
 
-        def take(record: StoredRecord) -> int:
+        def take(record: StoredRecord) -> AuditReport:
             progress.begin(record.count() if since is None else None)
             return audit_files.export(record, keys, write, progress.advance, since=since, at=now)
 
@@ -167,11 +167,11 @@ class ServerBackend:
             _log.warning("no_policy", path=str(settings.config), consequence="only the built-in tripwires are in force")
         _log.info("policy_loaded", version=policy.current.version)
 
-    def _changing(self, settings: Settings, work: Callable[[Connection, Journal], bool]) -> bool:
+    def _changing(self, settings: Settings, work: Callable[[Connection, Journal], T]) -> T:
         """What a command writes is on record like everything else, under the same key."""
         keys = _keys(settings)
 
-        def change(connection: Connection) -> bool:
+        def change(connection: Connection) -> T:
             _require_key(connection, keys)
             return work(connection, Journal(keys))
 

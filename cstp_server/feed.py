@@ -16,7 +16,7 @@ import structlog
 from cstp_server.clock import Clock, new_id
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
-from cstp_server.services.feeds import EVERYTHING, Topic, is_routine, topics_of
+from cstp_server.services.feeds import EVERYTHING, Topic, is_everybodys, is_routine, topics_of
 
 _log = structlog.get_logger(__name__)
 _LOOK_EVERY_SECONDS = 0.4
@@ -107,7 +107,11 @@ class LiveFeed:
     def note(self, events: Sequence[Event]) -> None:
         """Tell those who watch of what has just become durable. May be called from any thread."""
         if self._rooms and self._loop is not None:
-            noted = [(event.tenant, event.type, event.subject, event.at) for event in events if event.tenant in self._rooms]
+            noted = [
+                (event.tenant, event.type, event.subject, event.at)
+                for event in events
+                if event.tenant in self._rooms or is_everybodys(event.type)
+            ]
             if noted:
                 self._loop.call_soon_threadsafe(self._note, noted)
 
@@ -136,9 +140,19 @@ class LiveFeed:
 
     def _tell(self, noted: Iterable[_Noted]) -> None:
         for tenant, event_type, subject, _ in noted:
-            room = self._rooms.get(tenant)
-            if room is not None:
+            for room in self._hearing(tenant, event_type):
                 room.note(topics_of(event_type, subject), is_routine=is_routine(event_type))
+
+    def _hearing(self, tenant: str, event_type: EventType) -> "Iterable[Room]":
+        if is_everybodys(event_type):
+            return tuple(self._rooms.values())
+        room = self._rooms.get(tenant)
+        return () if room is None else (room,)
+
+    def _tell_all(self) -> None:
+        """More has happened than was looked at, so anything may have."""
+        for room in self._rooms.values():
+            room.note(EVERYTHING, is_routine=True)
 
     async def _look_for_ever(self) -> None:
         while True:
@@ -157,6 +171,9 @@ class LiveFeed:
         latest = await self._record.latest_events(_LOOKED_BACK)
         known, self._known = self._known, frozenset(happened.id for happened in latest)
         if known is None:
+            return
+        if len(latest) == _LOOKED_BACK and known.isdisjoint(self._known):
+            self._tell_all()
             return
         fresh = {(happened.tenant, happened.type, happened.subject, happened.at) for happened in latest if happened.id not in known}
         if fresh:

@@ -14,8 +14,9 @@ from cstp_server.metrics import Metrics
 from cstp_server.policy.compiled import Policy
 from cstp_server.policy.problems import PolicyProblem
 from cstp_server.policy.watching import PolicyFile, watch
+from cstp_server.policy_record import PolicyRecord
 from cstp_server.services.policies import POLICY_VERSION, NotePolicy
-from cstp_server.services.ports import Reloaded, Transactor
+from cstp_server.services.ports import Reloaded
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class LivePolicy:
         self._seen_version: int | None = None
         self._problems: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._transactor: Transactor | None = None
+        self._record: PolicyRecord | None = None
         self._on_change: Callable[[], Awaitable[None]] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -47,14 +48,20 @@ class LivePolicy:
             self._allowed = (policy, replace(policy, constraints=replace(policy.constraints, reviews=False)))
         return self._allowed[1]
 
-    def start(self, transactor: Transactor, on_change: Callable[[], Awaitable[None]]) -> None:
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong with the newest policy, as callers may read it; nothing when it is the one in force."""
+        return self._problems
+
+    def start(self, record: PolicyRecord, on_change: Callable[[], Awaitable[None]]) -> None:
         """Begin to watch the files, in the running loop. `on_change` is called after another policy came into force."""
         self._loop = asyncio.get_running_loop()
-        self._transactor = transactor
+        self._record = record
         self._on_change = on_change
         self._metrics.reloaded(accepted=True, at=self._clock.now(), version=self.current.version)
         self._spawn(watch(self._file.path, self._reread))
         self._spawn(on_change())
+        self._spawn(record.keep(lambda: self.current.version))
 
     async def stop(self) -> None:
         """Stop watching."""
@@ -88,10 +95,12 @@ class LivePolicy:
             self._report(reloaded)
             news = reloaded.changed or problems != self._problems
             self._problems = problems
-            if news or spreads:
-                await self._note(NotePolicy(reloaded.version, problems, spreads, caller))
-            if reloaded.changed and self._on_change is not None:
-                await self._on_change()
+            try:
+                if self._record is not None and (news or spreads):
+                    await self._record.enter(NotePolicy(reloaded.version, problems, spreads, caller), is_news=news)
+            finally:
+                if reloaded.changed and self._on_change is not None:
+                    await self._on_change()
             return reloaded
 
     def _told(self, problem: PolicyProblem) -> str:
@@ -106,17 +115,6 @@ class LivePolicy:
             _log.error("policy_rejected", problems=reloaded.problems, in_force=reloaded.version)
         elif reloaded.changed:
             _log.info("policy_loaded", version=reloaded.version)
-
-    async def _note(self, note: NotePolicy) -> None:
-        """Write down what happened; the policy is in force whether or not the store answers."""
-        if self._transactor is None:
-            return
-        try:
-            await self._transactor.run(note)
-        except (StoreUnavailable, Overloaded) as error:
-            _log.warning("policy_change_not_recorded", reason=type(error).__name__)
-            if note.spreads:
-                raise
 
     def _spawn(self, work: Awaitable[object]) -> None:
         task = asyncio.ensure_future(_logged(work))

@@ -40,6 +40,7 @@ _OTHER = "other"
 _KINDS = frozenset(ScopeKind)
 _SIDES = ("reading", "writing")
 _RESULTS = ("done", "waited", "faulted")
+_SIGN_INS = ("succeeded", "failed", "refused", "limited")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when each counter began: half as much again to scrape, and nobody asks
 
 
@@ -100,9 +101,17 @@ class Metrics:
         self._flags = Counter("cstp_constraint_gaming_flags", "What the habits of agents showed, by kind.", ("kind",), registry=registry)
         self._evaluation = Histogram("cstp_constraint_evaluation_duration_seconds", "How long evaluations on demand take.",
                                      registry=registry, buckets=_EVALUATION_BUCKETS)  # fmt: skip
+        self._sign_ins = Counter(
+            "cstp_sign_ins", "Attempts to sign in to the dashboard, by how they ended.", ("result",), registry=registry
+        )
+        for result in _SIGN_INS:
+            self._sign_ins.labels(result)
         self._alerts = Counter("cstp_notifications", "Alerts by channel and result.", ("channel", "result"), registry=registry)
         self._lag = Histogram(
-            "cstp_notification_lag_seconds", "How long after what they tell of alerts arrive.", registry=registry, buckets=_LAG_BUCKETS
+            "cstp_notification_lag_seconds",
+            "How long the first of the alerts in a message waited until it arrived.",
+            registry=registry,
+            buckets=_LAG_BUCKETS,
         )
         info = Gauge("cstp_build_info", "The version that runs.", ("version",), registry=registry, multiprocess_mode="livemax")
         info.labels(__version__).set(1)
@@ -188,8 +197,14 @@ class Metrics:
             self._alerts.labels(channel, result).inc(alerts)
 
     def notified_after(self, seconds: float) -> None:
-        """An alert arrived so long after what it tells of."""
+        """A message arrived so long after the first of what it tells of."""
         self._lag.observe(seconds)
+
+    def signed_in(self, result: str) -> None:
+        """Somebody tried to sign in: it `succeeded`, `failed` for want of a good token, was `refused` since the token may not look, or
+        `limited` after too many failures.
+        """
+        self._sign_ins.labels(result).inc()
 
     def reloaded(self, *, accepted: bool, at: int, version: str) -> None:
         """The policy was read anew, `at` in ms since the epoch; `version` is in force."""
@@ -255,7 +270,25 @@ def _of_store(counts: StoreCounts | None) -> Iterator[Metric]:
         waiting.add_metric((), counts.waiting)
         if counts.waiting_since is not None:
             since.add_metric((), counts.waiting_since / 1000)
-    return iter((circuits, users, agents, waiting, since))
+    return iter((circuits, users, agents, waiting, since, *_of_outbox(counts)))
+
+
+def _of_outbox(counts: StoreCounts | None) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily("cstp_notifications_waiting", "Alerts that have not arrived yet, by channel.", labels=("channel",))
+    since = GaugeMetricFamily(
+        "cstp_notifications_waiting_since_timestamp_seconds",
+        "Since when the first of the alerts that have not arrived yet waits, by channel.",
+        labels=("channel",),
+    )
+    dead = GaugeMetricFamily(
+        "cstp_notifications_dead", "Alerts that were given up and are kept for a while, by channel.", labels=("channel",)
+    )
+    for channel, alerts in sorted(counts.alerts.items() if counts is not None else ()):
+        waiting.add_metric((channel,), alerts.waiting)
+        dead.add_metric((channel,), alerts.dead)
+        if alerts.waiting_since is not None:
+            since.add_metric((channel,), alerts.waiting_since / 1000)
+    return iter((waiting, since, dead))
 
 
 class MetricInfo(NamedTuple):

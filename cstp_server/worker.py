@@ -1,42 +1,32 @@
-"""What goes on without calls: time moves circuits, other processes' changes are noticed, old rows are pruned."""
+"""What goes on without calls: time moves circuits, other processes' changes are noticed, blocked agents are stopped."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
-from operator import itemgetter
 from typing import Protocol
 
 import structlog
 
 from cstp_server.appraising import Appraising
 from cstp_server.clock import Clock
-from cstp_server.domain.agent_habits import FORGOTTEN_AFTER_MS
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import Posture
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
+from cstp_server.housekeeping import Housekeeping
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.policies import Align
 from cstp_server.services.ports import CircuitMark, Transactor
 from cstp_server.services.settling import RunOut
 from cstp_server.services.stopping import Stop
 from cstp_server.services.sweeping import Sweep
-from cstp_server.services.tidying import Tidy
 
 Key = tuple[str, str]
 _log = structlog.get_logger(__name__)
-_DAY_MS = 86_400_000
-_COUNTED_APART_MS = 7_200_000
-"""For how long every process may have tallies of its own: none adds to those of hours that were over so long ago."""
-_PRUNE_EVERY_SECONDS = 3600.0
+_TIDY_EVERY_SECONDS = 60.0
 _APPRAISE_EVERY_SECONDS = 10.0
 _STOP_EVERY_SECONDS = 30.0
 _ANCHOR_EVERY_SECONDS = 1.0
-_STRAY_MS = 3_600_000
-"""Another process may have a newer policy than this one, with channels that this one does not know yet."""
-_DEAD_DAYS = 90
 _BETWEEN_BATCHES_SECONDS = 0.05
-_PAGE = 500
 _STOPPED_AT_ONCE = 100
 _ALIGNED_AT_ONCE = 100
 _BLOCKING = frozenset({EventType.POSTURE_DOWNGRADED, EventType.POSTURE_MAINTAINED})
@@ -61,60 +51,12 @@ class Upkeep(Protocol):
         """Every circuit of every tenant, archived ones too, from the one after `after` on."""
         ...
 
-    async def tenants(self) -> Sequence[str]:
-        """Every tenant that has decisions."""
-        ...
-
-    async def prune_decisions(self, tenant: str, before: int) -> int:
-        """Delete a small batch of decisions older than `before`; how many."""
-        ...
-
-    async def usage_subjects(self, after: Key | None, limit: int) -> Sequence[Key]:
-        """Every subject that has used something of a quota, by tenant, in order, from the one after `after` on."""
-        ...
-
     async def stopped_decisions(self, limit: int) -> Sequence[Key]:
         """Decisions that still wait although their agent was blocked since they began to."""
         ...
 
-    async def prune_hits(self, tenant: str, before: int) -> int:
-        """Delete a small batch of hits of tripwires from before `before`; how many."""
-        ...
-
-    async def prune_habits(self, before: int) -> int:
-        """Delete a small batch of the habits that nobody has put on record since `before`; how many."""
-        ...
-
-    async def merge_tallies(self, before: int) -> int:
-        """Make one row each of a few tallies of hours that were over at `before`; how many there were."""
-        ...
-
-    async def prune_tallies(self, tenant: str, before: int) -> int:
-        """Delete a small batch of a tenant's tallies of hours before `before`; how many."""
-        ...
-
-    async def prune_log(self, before: int, key: Key) -> int:
-        """Delete a small batch of a circuit's log that nothing needs any more; how many."""
-        ...
-
     async def anchor(self) -> None:
         """Enter in the ledger how far this process's chain of events has come, if that is due."""
-        ...
-
-    async def end_lapsed_chains(self) -> None:
-        """End the chains that their processes have left without ending them."""
-        ...
-
-    async def chains_to_prune(self, before: int) -> Sequence[str]:
-        """The chains that have events from before a time that can be cut off."""
-        ...
-
-    async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
-        ...
-
-    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what has been for none of these channels since `stray_before`, and forget what was given up before `dead_before`."""
         ...
 
 
@@ -129,6 +71,7 @@ class Worker:
         clock: Clock,
         on_versions: Callable[[Mapping[str, int]], None],
         appraising: Appraising,
+        housekeeping: Housekeeping,
         sweep_interval_ms: int,
         on_round: Callable[[str, str], None],
     ) -> None:
@@ -139,6 +82,7 @@ class Worker:
         self._clock = clock
         self._on_versions = on_versions
         self._appraising = appraising
+        self._housekeeping = housekeeping
         self._on_round = on_round
         self._sweep_seconds = sweep_interval_ms / 1000
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,7 +97,7 @@ class Worker:
             asyncio.create_task(self._repeat(self.sweep, self._sweep_seconds), name="sweep"),
             asyncio.create_task(self._repeat(self._appraising.round, _APPRAISE_EVERY_SECONDS), name="appraise"),
             asyncio.create_task(self._repeat(self._stop_when_blocked, 0), name="stop"),
-            asyncio.create_task(self._repeat(self.prune, _PRUNE_EVERY_SECONDS), name="prune"),
+            asyncio.create_task(self._repeat(self._housekeeping.round, _TIDY_EVERY_SECONDS), name="upkeep"),
             asyncio.create_task(self._repeat(self._upkeep.anchor, _ANCHOR_EVERY_SECONDS), name="anchor"),
         ]
 
@@ -162,8 +106,9 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with suppress(StoreUnavailable, Overloaded):
-            await self._appraising.stop()
+        for ended in (self._appraising, self._housekeeping):
+            with suppress(StoreUnavailable, Overloaded):
+                await ended.stop()
 
     def note(self, events: Sequence[Event]) -> None:
         """Stop what blocked agents wait for as soon as they are. May be called from any thread."""
@@ -211,56 +156,8 @@ class Worker:
         self._blocked.clear()
         await self.stop_decisions()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._blocked.wait(), _STOP_EVERY_SECONDS)
-
-    async def tidy(self) -> None:
-        """Forget what was used of quotas and counts no more, and the habits of agents that nobody looks at any more."""
-        after: Key | None = None
-        while page := await self._upkeep.usage_subjects(after, _PAGE):
-            after = page[-1]
-            for tenant, of_tenant in groupby(page, key=itemgetter(0)):
-                await self._transactor.run(Tidy(tenant, [subject for _, subject in of_tenant]))
-                await _breathe()
-        while await self._upkeep.prune_habits(self._clock.now() - FORGOTTEN_AFTER_MS):
-            await _breathe()
-        while await self._upkeep.merge_tallies(self._clock.now() - _COUNTED_APART_MS):
-            await _breathe()
-
-    async def prune(self) -> None:
-        """Delete what is past its retention, in batches small enough not to be noticed."""
-        await self.tidy()
-        await self._upkeep.end_lapsed_chains()
-        await self.prune_events()
-        await self.tidy_outbox()
-        days = self._policy().retention_days
-        if days is None:
-            return
-        before = self._clock.now() - days * _DAY_MS
-        for tenant in await self._upkeep.tenants():
-            for prune in (self._upkeep.prune_decisions, self._upkeep.prune_hits, self._upkeep.prune_tallies):
-                while await prune(tenant, before):
-                    await _breathe()
-        after: Key | None = None
-        while page := await self._upkeep.all_circuits(after, _PAGE):
-            after = (page[-1].tenant, page[-1].scope)
-            for mark in page:
-                while await self._upkeep.prune_log(before, (mark.tenant, mark.scope)):
-                    await _breathe()
-
-    async def tidy_outbox(self) -> None:
-        """Give up alerts for channels that the policy has no more, and forget those that were given up long ago."""
-        now, channels = self._clock.now(), [channel.name for channel in self._policy().alerts.channels]
-        await self._upkeep.tidy_outbox(channels, now - _STRAY_MS, now - _DEAD_DAYS * _DAY_MS)
-
-    async def prune_events(self) -> None:
-        """Delete the events that are past their retention, chain by chain."""
-        days = self._policy().event_retention_days
-        if days is None:
-            return
-        before = self._clock.now() - days * _DAY_MS
-        for chain in await self._upkeep.chains_to_prune(before):
-            while await self._upkeep.prune_chain(chain, before):
-                await _breathe()
+            async with asyncio.timeout(_STOP_EVERY_SECONDS):
+                await self._blocked.wait()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         task = asyncio.current_task()

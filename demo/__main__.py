@@ -6,16 +6,18 @@ import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from cstp_server.client import AsyncClient
 from demo.agents import JOBS, warm_up, work
+from demo.inbox import Inbox
 from demo.narrator import greeting, narrate
 from demo.pace import Pace
 from demo.people import complain, forgive, operate
 from demo.policy import write_policy
 from demo.rogue import misbehave
-from demo.service import NotStarted, Service, service
+from demo.service import Ended, Service, service
 from demo.stage import Stage
 
 _BEFORE = 4
@@ -27,13 +29,17 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="cstp-demo-") as folder:
         policy = write_policy(Path(folder) / "policy.yaml", options.speed)
+        pace = Pace(options.speed)
+        inbox = Inbox(partial(_tell, pace))
         try:
-            with service(Path(folder), policy, options.port) as running, suppress(KeyboardInterrupt):
+            with service(Path(folder), policy, options.port, inbox.variables) as running, suppress(KeyboardInterrupt):
                 for line in greeting(running.url, running.operator):
                     _say(line)
-                asyncio.run(_play(running, options))
-        except NotStarted as error:
-            sys.exit(f"the service did not start:\n{error}")
+                pace.begin()
+                with inbox.open():
+                    asyncio.run(_play(running, options, pace))
+        except Ended as error:
+            sys.exit(f"the service does not run; the end of its log:\n{error}")
 
 
 def _options() -> argparse.Namespace:
@@ -52,22 +58,39 @@ def _positive(text: str) -> float:
     return number
 
 
-async def _play(running: Service, options: argparse.Namespace) -> None:
+async def _play(running: Service, options: argparse.Namespace, pace: Pace) -> None:
     async with AsyncExitStack() as stack:
         agents, pipeline, operator = [
             await stack.enter_async_context(AsyncClient(running.url, token))
             for token in (running.agents, running.pipeline, running.operator)
         ]
-        playing = asyncio.ensure_future(_story(Stage(agents, pipeline, operator, Pace(options.speed), options.seed)))
+        stage = Stage(agents, pipeline, operator, pace, options.seed, partial(_tell, pace))
+        playing, watching = asyncio.ensure_future(_story(stage)), asyncio.ensure_future(running.watch())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
-        with suppress(TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(playing, options.seconds)
+        await _first_of(playing, watching, seconds=options.seconds)
+
+
+async def _first_of(*tasks: "asyncio.Task[None]", seconds: float | None) -> None:
+    """Wait until one of them has ended, or the time is up, and end the others; raises what it raised."""
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled():
+            task.result()
 
 
 async def _story(stage: Stage) -> None:
     await warm_up(stage, _BEFORE)
     actors = [work(stage, job) for job in JOBS]
-    await asyncio.gather(*actors, misbehave(stage), operate(stage), forgive(stage), complain(stage), narrate(stage, _say))
+    await asyncio.gather(*actors, misbehave(stage), operate(stage), forgive(stage), complain(stage), narrate(stage))
+
+
+def _tell(pace: Pace, line: str) -> None:
+    _say(f"{pace.elapsed:6.0f} s  {line}")
 
 
 def _say(line: str) -> None:

@@ -91,9 +91,10 @@ async def warm_up(stage: Stage, each: int) -> None:
     for job in JOBS:
         draw = stage.chance(f"{job.agent} before")
         for _ in range(each):
-            check = await stage.ask(job.work(draw))
-            if check.allowed and check.decision_id is not None:
-                await stage.pipeline.review(check.decision_id, "success")
+            with stage.going_on(job.agent):
+                check = await stage.ask(job.work(draw))
+                if check.allowed and check.decision_id is not None:
+                    await stage.pipeline.review(check.decision_id, "success")
 
 
 async def work(stage: Stage, job: Job) -> None:
@@ -106,6 +107,11 @@ async def work(stage: Stage, job: Job) -> None:
 
 
 async def _carry_out(stage: Stage, job: Job, proposal: Proposal, luck: float, takes: float) -> None:
+    with stage.going_on(job.agent):
+        await _act(stage, job, proposal, luck, takes)
+
+
+async def _act(stage: Stage, job: Job, proposal: Proposal, luck: float, takes: float) -> None:
     check = await stage.ask(proposal)
     if check.decision_id is None or not await stage.go_on(check, _PATIENCE):
         return

@@ -17,6 +17,10 @@ class Pace:
     _begun: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """The story begins now, and not when this was made."""
         self._begun = self.clock.monotonic()
 
     @property

@@ -8,6 +8,7 @@ from demo.stage import Stage
 
 _LOOKS_EVERY = 2.5
 _APPROVES, _DENIES = 0.5, 0.7
+_OPERATOR = "operator"
 _COMPLAINER, _DOMAIN = "maria", "billing"
 
 
@@ -17,12 +18,13 @@ async def operate(stage: Stage) -> None:
     seen: dict[str, float] = {}
     while True:
         await stage.pace.wait(_LOOKS_EVERY)
-        page = await stage.operator.decisions_page(status="pending", limit=100)
-        for decision in reversed(page.decisions):
-            if decision.id not in seen:
-                seen[decision.id] = draw.random()
-            elif seen[decision.id] < _DENIES:
-                await _settle(stage, decision, approve=seen[decision.id] < _APPROVES)
+        with stage.going_on(_OPERATOR):
+            page = await stage.operator.decisions_page(status="pending", limit=100)
+            waiting = page.decisions[::-1]
+            for decision in waiting:
+                if seen.get(decision.id, 1) < _DENIES:
+                    await _settle(stage, decision, approve=seen[decision.id] < _APPROVES)
+            seen = {decision.id: seen[decision.id] if decision.id in seen else draw.random() for decision in waiting}
 
 
 async def _settle(stage: Stage, decision: Decision, *, approve: bool) -> None:
@@ -43,11 +45,12 @@ async def forgive(stage: Stage) -> None:
     """Let the misbehaving agent go on, under supervision, a while after it was blocked."""
     while True:
         await stage.pace.wait(5)
-        posture = await stage.operator.get_posture(ROGUE)
-        if posture.posture != "blocked":
-            continue
-        await stage.pace.wait(12)
-        await stage.operator.transition_posture(ROGUE, "human_decides", reason="its operator says that it was fixed")
+        with stage.going_on(_OPERATOR):
+            posture = await stage.operator.get_posture(ROGUE)
+            if posture.posture != "blocked":
+                continue
+            await stage.pace.wait(12)
+            await stage.operator.transition_posture(ROGUE, "human_decides", reason="its operator says that it was fixed")
 
 
 async def complain(stage: Stage) -> None:
@@ -56,10 +59,12 @@ async def complain(stage: Stage) -> None:
     while True:
         await stage.pace.wait(9 + 2 * draw.random())
         for context in ("was refunded the wrong order", "was refunded the wrong order again"):
-            await stage.pipeline.record_damage(_COMPLAINER, "wrong_answer", domain=_DOMAIN, context=context, user_explicit=True)
+            with stage.going_on(_COMPLAINER):
+                await stage.pipeline.record_damage(_COMPLAINER, "wrong_answer", domain=_DOMAIN, context=context, user_explicit=True)
             await stage.pace.wait(2)
         await stage.pace.wait(18)
         for _ in range(3):
-            await stage.pipeline.record_success(_COMPLAINER, domain=_DOMAIN, context="is content with the refund")
+            with stage.going_on(_COMPLAINER):
+                await stage.pipeline.record_success(_COMPLAINER, domain=_DOMAIN, context="is content with the refund")
             await stage.pace.wait(2)
         await stage.pace.wait(15)

@@ -31,6 +31,7 @@ async def misbehave(stage: Stage) -> None:
     while True:
         await stage.pace.wait(4 + draw.random())
         for attempt in ATTEMPTS:
-            await stage.ask(attempt)
+            with stage.going_on(ROGUE):
+                await stage.ask(attempt)
             await stage.pace.wait(_PAUSE * draw.uniform(0.8, 1.2))
         await stage.pace.wait(_ROUND)

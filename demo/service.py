@@ -1,14 +1,16 @@
 """The demo's own service: a process, a database and tokens that are gone when it ends."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from cstp_server.client import Client, Retry
 
@@ -16,28 +18,40 @@ _ROOT = Path(__file__).resolve().parent.parent
 _HOST = "127.0.0.1"
 _START_MS = 60_000
 _STOP_SECONDS = 15.0
+_LOOK_EVERY_SECONDS = 0.5
 _OWN = ("CSTP_", "DATABASE_URL")
 
 
-class NotStarted(Exception):
-    """The service did not start; the message is the end of its log."""
+class Ended(Exception):
+    """The service did not start, or has ended by itself; the message is the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where the service is, and the tokens of those who call it."""
+    """The running service, where it is, and the tokens of those who call it."""
 
+    process: "subprocess.Popen[bytes]"
+    log: Path
     url: str
     agents: str
     pipeline: str
     operator: str
 
+    async def watch(self) -> NoReturn:
+        """Look whether it still runs, for ever. Raises `Ended`."""
+        while self.process.poll() is None:  # noqa: ASYNC110 - nothing tells when another process ends
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        raise Ended(_end_of(self.log))
+
 
 @contextmanager
-def service(folder: Path, policy: Path, port: int) -> Iterator[Service]:
-    """The service on that port, or on a free one if it is taken, with all that it keeps in `folder`. Raises `NotStarted`."""
-    environment = _environment(folder)
+def service(folder: Path, policy: Path, port: int, variables: Mapping[str, str]) -> Iterator[Service]:
+    """The service on that port, or on a free one if it is taken, with all that it keeps in `folder`. Raises `Ended`.
+
+    `variables` are what its policy finds in the environment.
+    """
     url = f"http://{_HOST}:{_free(port)}"
+    environment = _environment(folder) | {"CSTP_PUBLIC_URL": url, **variables}
     log = folder / "service.log"
     command = [*_cstp(), "serve", "--config", str(policy), "--host", _HOST, "--port", url.rpartition(":")[2]]
     with log.open("wb") as written:
@@ -47,7 +61,7 @@ def service(folder: Path, policy: Path, port: int) -> Iterator[Service]:
         _await(process, url, log)
         with ThreadPoolExecutor() as pool:
             tokens = pool.map(lambda made: _token(environment, folder, *made), (("fleet", "agent"), ("pipeline", "ci"), ("ann", "ops")))
-        yield Service(url, *tokens)
+        yield Service(process, log, url, *tokens)
     finally:
         _stop(process)
 
@@ -57,9 +71,13 @@ def _await(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
         try:
             client.circuits_page(limit=1)
         except Exception as error:  # whatever it is, the log has the reason
-            raise NotStarted(log.read_text(errors="replace")[-2_000:]) from error
+            raise Ended(_end_of(log)) from error
     if process.poll() is not None:
-        raise NotStarted(log.read_text(errors="replace")[-2_000:])
+        raise Ended(_end_of(log))
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2_000:]
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

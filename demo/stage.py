@@ -1,9 +1,11 @@
-"""What every actor of the demo has at hand: the ways to the service, the pace, and chance."""
+"""What every actor of the demo has at hand: the ways to the service, the pace, chance, and the terminal."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from random import Random
 
-from cstp_server.client import AsyncClient, Check, Proposal
+from cstp_server.client import AsyncClient, Check, CstpError, Proposal
 from demo.pace import Pace
 
 
@@ -16,17 +18,23 @@ class Stage:
     operator: AsyncClient
     pace: Pace
     seed: int
-    checks: list[Check] = field(default_factory=list)
+    tell: Callable[[str], None]
 
     def chance(self, actor: str) -> Random:
         """The chance of one actor, which is no other's."""
         return Random(f"{self.seed}/{actor}")
 
+    @contextmanager
+    def going_on(self, actor: str) -> Iterator[None]:
+        """What an actor tries: when the service refuses it or does not answer, that is told, and the story goes on."""
+        try:
+            yield
+        except CstpError as error:
+            self.tell(f"{actor}: {error}")
+
     async def ask(self, proposal: Proposal) -> Check:
         """Ask whether something may go on."""
-        check = await self.agents.check_proposal(proposal)
-        self.checks.append(check)
-        return check
+        return await self.agents.check_proposal(proposal)
 
     async def go_on(self, check: Check, patience: float) -> bool:
         """Whether a decision may go on, in the end: one that waits is waited for, so many seconds of the story."""

@@ -65,6 +65,8 @@ def export(
 ) -> None:
     """Write the record of events as JSON lines with their proofs, for `cstp audit verify --file`.
 
+    Exits 1 when it cannot be proven, whatever is exported of it, and says why; the file is written all the same.
+
     Examples:
 
       cstp audit export --since 2026-01-01 --output export.jsonl
@@ -73,8 +75,13 @@ def export(
     """
     start = _ms(since) if since is not None else None
     with operating(context) as backend, _target(output) as write, _progress("exporting") as progress:
-        count = backend.export_audit(since=start, write=write, progress=progress)
-    say(f"{count} events")
+        report = backend.export_audit(since=start, write=write, progress=progress)
+    say(f"{report.events} events")
+    if not report.is_whole:
+        for problem in report.problems:
+            say(_in_words(problem))
+        say(f"{_bad_places(report)}: the export is complete, and the record it was made of is not whole")
+        raise typer.Exit(exits.FAILED)
 
 
 @audit.command()
@@ -138,7 +145,7 @@ def _ms(since: str) -> int:
 
 def _print(report: AuditReport) -> None:
     for problem in report.problems:
-        print_line(f"{problem.flaw.value.replace('_', ' ')}: {problem.message}", "red")
+        print_line(_in_words(problem), "red")
     more = report.problem_count - len(report.problems)
     if more:
         print_line(f"and {more} more")
@@ -146,9 +153,17 @@ def _print(report: AuditReport) -> None:
     if report.is_whole:
         print_line(f"whole: {seen}", "green")
     else:
-        print_line(f"{report.problem_count} bad {'place' if report.problem_count == 1 else 'places'}: {seen}", "bold red")
+        print_line(f"{_bad_places(report)}: {seen}", "bold red")
     for note in _notes(report):
         say(f"note: {note}")
+
+
+def _in_words(problem: Problem) -> str:
+    return f"{problem.flaw.value.replace('_', ' ')}: {problem.message}"
+
+
+def _bad_places(report: AuditReport) -> str:
+    return f"{report.problem_count} bad {'place' if report.problem_count == 1 else 'places'}"
 
 
 def _notes(report: AuditReport) -> Iterator[str]:

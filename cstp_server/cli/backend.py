@@ -64,8 +64,8 @@ class Backend(Protocol):
         """Look through an exported record."""
         ...
 
-    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: "AuditProgress") -> int:
-        """Write the record of events with its proofs as JSON lines; how many events that are."""
+    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: "AuditProgress") -> AuditReport:
+        """Write the record of events with its proofs as JSON lines; how many events that are, and what keeps it from being proven."""
         ...
 
     def newest_anchor(self) -> Anchor | None:

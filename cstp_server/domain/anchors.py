@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
+from typing import TypeGuard
 
 from cstp_server.domain.values import dataclass
 
@@ -56,6 +57,13 @@ class Anchor:
         """What the seal is made of."""
         text = [self.number, self.at, self.kind, self.chain, self.position, self.hash.hex(), self.writer, self.key_id]
         return _ANCHOR + self.previous_seal + json.dumps(text, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnchor:
+    """What stands in the ledger and is no anchor: its values are not of the types that one has. `number` is whatever it has for one."""
+
+    number: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +131,20 @@ def _id_of(key: bytes) -> str:
 def head_from(values: Mapping[str, object]) -> LedgerHead | None:
     """The head of the ledger that has these values by the names of its fields; none when they are not all of the right types."""
     number, anchor_seal, key_id, seal = (values.get(name) for name in ("number", "anchor_seal", "key_id", "seal"))
-    if isinstance(number, int) and isinstance(anchor_seal, bytes) and isinstance(seal, bytes) and isinstance(key_id, str | None):
+    if isinstance(number, int) and isinstance(anchor_seal, bytes) and isinstance(seal, bytes) and (key_id is None or is_text(key_id)):
         return LedgerHead(number, anchor_seal, key_id, seal)
     return None
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether it is text that can be written: SQLite keeps whatever somebody's hand has put in the place of text."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def anchor_from(values: Mapping[str, object]) -> Anchor | None:
@@ -136,9 +155,9 @@ def anchor_from(values: Mapping[str, object]) -> Anchor | None:
     hashes = [values.get(name) for name in ("hash", "previous_seal", "seal")]
     right = (
         all(type(number) is int and 0 <= number <= _LARGEST for number in numbers)
-        and all(isinstance(text, str) for text in (*texts, kind))
+        and all(is_text(text) for text in (*texts, kind))
         and all(isinstance(hash, bytes) for hash in hashes)
-        and (key_id is None or isinstance(key_id, str))
+        and (key_id is None or is_text(key_id))
         and kind in {known.value for known in AnchorKind}
     )
     return Anchor(**{**values, "kind": AnchorKind(str(kind))}) if right else None  # type: ignore[arg-type]

@@ -22,6 +22,8 @@ IMPLIED: dict[Role, frozenset[Role]] = {
 """Roles that a role contains: ops is viewer and more, admin is ops and more."""
 
 ANONYMOUS = "anonymous"
+CLI_ACTOR = "cli"
+"""Whoever runs a command on the service's own machine."""
 DEFAULT_TENANT = "default"
 
 

@@ -89,7 +89,7 @@ class Evaluation:
     @property
     def failed(self) -> tuple[str, ...]:
         """The dimensions that were not satisfied."""
-        return tuple(name for name, result in self.results.items() if not result.satisfied)
+        return tuple([name for name, result in self.results.items() if not result.satisfied])
 
 
 def evaluate(bounds: Sequence[Bound], context: Mapping[str, Any], mode: Interaction, *, missing_passes: bool = False) -> Evaluation:

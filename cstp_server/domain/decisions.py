@@ -78,7 +78,7 @@ class Resolved:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which are dear to write as JSON
 class Answer:
     """The answer to a check, whole, as it is recorded."""
 

@@ -45,6 +45,10 @@ class EventType(StrEnum):
     POLICY_REJECTED = "policy.rejected"
     NOTIFICATION_SENT = "notification.sent"
     NOTIFICATION_GIVEN_UP = "notification.given_up"
+    NOTIFICATION_RETRIED = "notification.retried"
+    RETENTION_PRUNED = "retention.pruned"
+    SESSION_BEGUN = "session.begun"
+    SESSION_ENDED = "session.ended"
     TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an event, not a secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an event, not a secret
 

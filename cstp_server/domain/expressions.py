@@ -1,8 +1,10 @@
 """The seam between the guards and the language their conditions are written in."""
 
+from dataclasses import field
 from typing import Any, Protocol
 
 from cstp_server.domain.facts import DEFAULT_ACL_TIER, Facts
+from cstp_server.domain.paths import Named
 from cstp_server.domain.values import dataclass
 
 
@@ -17,11 +19,13 @@ class EvaluationFailed:
 class Subject:
     """What expressions look at: `action`, `agent`, `user`, `posture`, `trust` by name.
 
-    `prepared` belongs to the expression engine: it keeps there what it has converted, for the next expression over the same subject.
+    `prepared` belongs to the expression engine: it keeps there what it has converted, for the next expression over the same subject;
+    `named` to those who look for names in any spelling (`paths.values_at`).
     """
 
     data: dict[str, Any]
     prepared: Any = None
+    named: Named = field(default_factory=dict)
 
 
 class Predicate(Protocol):

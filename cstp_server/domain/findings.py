@@ -143,7 +143,7 @@ class Finding:
         return Lift.APPROVAL if self.approvable else _LIFTS.get(self.intervention)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which are dear to write as JSON
 class Verdict:
     """The findings sorted by what they do, and the most severe intervention among those that count."""
 

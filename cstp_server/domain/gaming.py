@@ -40,7 +40,7 @@ def observe(habits: Habits, evaluation: Evaluation, *, on_demand: bool = False) 
     What was evaluated `on_demand`, against bounds that the caller brought along, is remembered by itself: nobody gets rid of the habits
     that checks have shown by asking about something else, or is charged with those of somebody who asked.
     """
-    ratios = dict(_ratios(evaluation))
+    ratios = _ratios(evaluation)
     if not ratios:
         return habits, ()
     prefix = _ON_DEMAND if on_demand else ""
@@ -56,11 +56,9 @@ def _flags(ratios: Mapping[str, float], small: Mapping[str, tuple[bool, ...]]) -
             yield f"constraint_splitting:{name}"
 
 
-def _ratios(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
-    for name, result in evaluation.results.items():
-        ratio = _ratio(result)
-        if ratio is not None:
-            yield name, ratio
+def _ratios(evaluation: Evaluation) -> dict[str, float]:
+    ratios = {name: _ratio(result) for name, result in evaluation.results.items()}
+    return {name: ratio for name, ratio in ratios.items() if ratio is not None}
 
 
 def _ratio(result: CheckResult) -> float | None:

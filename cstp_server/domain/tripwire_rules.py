@@ -17,7 +17,7 @@ from cstp_server.domain.amounts import UNIT, amount_number, amount_of, amount_te
 from cstp_server.domain.expressions import EvaluationFailed, Predicate, Subject
 from cstp_server.domain.facts import Facts
 from cstp_server.domain.findings import Remedy
-from cstp_server.domain.paths import loose, texts_in, values_at
+from cstp_server.domain.paths import texts_in, values_at, values_named
 from cstp_server.domain.usage import Span
 from cstp_server.domain.values import dataclass
 from cstp_server.domain.words import contains
@@ -70,7 +70,7 @@ class Measure:
         """The values to look at: none when the action is left alone, `None` when one is missing."""
         if self.words and not contains(facts.type_words, self.words):
             return ()
-        found = values_at(subject.data, self.path)
+        found = values_at(subject.data, self.path, subject.named)
         return found if found or self.optional else _MISSING
 
 
@@ -180,15 +180,10 @@ class Flag:
 
     name: str
 
-    def check(self, name: str, _subject: Subject, facts: Facts) -> Trip | None:
+    def check(self, name: str, subject: Subject, facts: Facts) -> Trip | None:
         """That the flag is set; anything but a clear no is a yes."""
-        if not facts.context:
-            return None
-        wanted, context = loose(self.name), facts.context
-        for said in context:
-            if loose(said) == wanted and context[said] is not None and context[said] is not False:
-                return Trip(name)
-        return None
+        said = values_named(facts.context, self.name, subject.named) if facts.context else ()
+        return Trip(name) if any(value is not None and value is not False for value in said) else None
 
 
 class Detector(Protocol):
@@ -209,7 +204,7 @@ class Pattern:
     def check(self, name: str, subject: Subject, _facts: Facts) -> Trip | None:
         """In which field such a text was found; the text itself is nobody's business."""
         for path in self.fields:
-            for value in values_at(subject.data, path):
+            for value in values_at(subject.data, path, subject.named):
                 if any(self.detector.finds(text) for text in texts_in(value)):
                     return Trip(f"{'.'.join(path)} contains what {name} forbids")
         return None

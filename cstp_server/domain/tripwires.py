@@ -60,6 +60,10 @@ class Applies:
             return False
         return not self.tags or not self.tags.isdisjoint(facts.tags)
 
+    def may_be_of(self, agent_id: str) -> bool:
+        """Whether any action of an agent may be among them."""
+        return not self.agents or agent_id in self.agents
+
 
 EVERYWHERE = Applies()
 

@@ -141,15 +141,16 @@ def left(tally: Tally, amounts: Iterable[int], oldest_at: int | None) -> Tally:
 
 def claimed(tally: Tally, amount: int, now: int) -> Tally:
     """The tally with one more claim."""
-    after = tally._replace(used=tally.used + amount, seq=tally.seq + 1 if tally.span.rolling_ms is not None else 0)
-    return _holding(after, now)
+    seq = tally.seq + 1 if tally.span.rolling_ms is not None else 0
+    oldest_at, newest_at = _times_with(tally, now)
+    return Tally(tally.span, tally.used + amount, seq, oldest_at, newest_at, tally.ends_at, tally.oldest_gone)
 
 
-def _holding(tally: Tally, at: int) -> Tally:
-    """The tally with its times reaching to a claim made at that time, be it that the clock was set back meanwhile."""
+def _times_with(tally: Tally, at: int) -> tuple[int, int]:
+    """The tally's times reaching to a claim made at that time, be it that the clock was set back meanwhile."""
     oldest_at = at if tally.oldest_at is None else min(tally.oldest_at, at)
     newest_at = at if tally.newest_at is None else max(tally.newest_at, at)
-    return tally._replace(oldest_at=oldest_at, newest_at=newest_at)
+    return oldest_at, newest_at
 
 
 def is_counted(claim: Claim, tally: Tally | None, now: int) -> bool:
@@ -168,5 +169,6 @@ def adjusted(tally: Tally, claim: Claim, amount: int) -> Tally:
     if tally.span.rolling_ms is None:
         return after
     if not claim.amount:
-        return _holding(after, claim.at)
+        oldest_at, newest_at = _times_with(after, claim.at)
+        return after._replace(oldest_at=oldest_at, newest_at=newest_at)
     return after if amount or claim.at != tally.oldest_at else after._replace(oldest_gone=True)

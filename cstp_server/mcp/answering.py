@@ -14,6 +14,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     CallToolRequestParams,
     CallToolResult,
     ListToolsResult,
@@ -28,14 +29,12 @@ from cstp_server import __version__
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.values import dataclass
 from cstp_server.mcp.advice import after_answer, after_error
-from cstp_server.mcp.ports import Calls
+from cstp_server.mcp.ports import CALLER, Calls
+from cstp_server.mcp.problems import as_offered
 from cstp_server.mcp.schemas import input_schema, output_schema
 from cstp_server.mcp.tools import INSTRUCTIONS, TOOLS, Tool
 
 T = TypeVar("T")
-
-CALLER = "cstp.caller"
-"""Where an HTTP request's scope holds who sent it."""
 
 _NO_JSON = "the arguments hold what JSON does not: `NaN`, an infinity, half of a character, or far too much nesting"
 
@@ -98,7 +97,7 @@ class ToolServer:
         caller: Caller = scope[CALLER]
         offer = self._offers.get(name)
         if offer is None:
-            return failed(INVALID_PARAMS, "there is no tool of that name", {"nearest": self._names_for(caller)})
+            return failed(METHOD_NOT_FOUND, "there is no tool of that name", {"nearest": self._names_for(caller)})
         if not offer.tool.open_to(caller, offer.roles):
             wanted = " or ".join(f"`{role.value}`" for role in offer.tool.roles or offer.roles)
             return failed(-32001, f"`{name}` takes a token with the role {wanted}", {})
@@ -109,7 +108,8 @@ class ToolServer:
         response = await (calling if offer.tool.read_only else self._to_its_end(calling))
         error = response.get("error")
         if error is not None:
-            return failed(error["code"], error["message"], error.get("data") or {})
+            message, data = as_offered(error, offer.listed.input_schema)
+            return failed(error["code"], message, data, name)
         return _answered(offer.tool, arguments, response["result"])
 
     def _to_its_end(self, calling: asyncio.Future[T]) -> asyncio.Future[T]:
@@ -121,9 +121,9 @@ class ToolServer:
         return [name for name, offer in self._offers.items() if offer.tool.open_to(caller, offer.roles)]
 
 
-def failed(code: int, message: str, data: Mapping[str, Any]) -> CallToolResult:
-    """An error that the model reads, and can do something about."""
-    return CallToolResult(content=[TextContent(type="text", text=after_error(code, message, data))], is_error=True)
+def failed(code: int, message: str, data: Mapping[str, Any], tool: str | None = None) -> CallToolResult:
+    """An error that the model reads, and can do something about; `tool` is the one whose method it comes from."""
+    return CallToolResult(content=[TextContent(type="text", text=after_error(code, message, data, tool))], is_error=True)
 
 
 def _answered(tool: Tool, arguments: Mapping[str, Any], result: dict[str, Any]) -> CallToolResult:

@@ -9,6 +9,9 @@ from cstp_server.domain.callers import Caller, Role
 
 JsonObject = dict[str, Any]
 
+CALLER = "cstp.caller"
+"""Where an HTTP request's scope holds who sent it."""
+
 
 class Described(NamedTuple):
     """A method of the service: the JSON Schemas of its params and of its result, and the roles of which any one may call it."""

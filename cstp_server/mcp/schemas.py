@@ -46,6 +46,8 @@ def _plain(schema: Mapping[str, Any], definitions: Mapping[str, Any], tool: Tool
             for name, inner in kept["properties"].items()
             if not _hides(tool, inner_path := f"{path}.{name}" if path else name, left)
         }
+    if "items" in kept:
+        kept["items"] = _plain(kept["items"], definitions, tool, f"{path}[]", left)
     if path in tool.params:
         kept["description"] = tool.params[path]
         left.discard(path)

@@ -15,8 +15,9 @@ from mcp_types import INTERNAL_ERROR, CallToolRequestParams, CallToolResult, Lis
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
 from cstp_server import __version__
-from cstp_server.client import AsyncClient, CstpError, Retry
+from cstp_server.client import AsyncClient, CstpError, Retry, RpcError
 from cstp_server.client.calls import Call
+from cstp_server.mcp.advice import after_error
 from cstp_server.mcp.endpoint import PATH
 from cstp_server.mcp.tools import INSTRUCTIONS, TOOLS
 
@@ -74,9 +75,14 @@ class Relay:
         )
         try:
             return await self._client.run(call)
+        except RpcError as error:
+            return _failed(after_error(error.code, error.message, error.data))
         except CstpError as error:
-            text = f"error: {error}\nnext: nothing is allowed meanwhile: do not act, and tell the person you work for"
-            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+            return _failed(f"error: {error}\nnext: nothing is allowed meanwhile: do not act, and tell the person you work for")
+
+
+def _failed(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
 def _waits(arguments: Mapping[str, Any]) -> float:

@@ -16,9 +16,8 @@ not act."""
 
 _DECISION = "the `decisionId` that `check_guardrails` answered"
 _SCOPE = (
-    "which circuit: `global`, `category:<name>`, `stakes:<level>`, `agent:<id>`, `tag:<name>` or `user:<id>/<domain>`, with a name in "
-    "place "
-    "of `*`; `list_circuits` tells which there are"
+    "which circuit: `global`, `category:<name>`, `stakes:<level>`, `agent:<id>`, `tag:<name>` or `user:<id>/<domain>`; `list_circuits` "
+    "tells which there are"
 )
 _USER_DOMAIN = "what the trust is about, such as `billing`; `general` when left out"
 

@@ -1,7 +1,8 @@
 """The way of alerts from the outbox to their channels: by one process at a time, each channel by itself, at least once (SPEC 11).
 
 One of all processes holds a lease and sends; when it is gone, another one takes over as soon as the lease has run out. Every channel has
-a task of its own, so that one that hangs keeps no other waiting. What could not be sent is tried again, later and later.
+a task of its own, so that one that hangs keeps no other waiting. What could not be sent is tried again, later and later, and at once when
+the channel works again. What waits for a channel that the policy has no more is given up in time, by whoever may send.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -19,13 +20,13 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
 from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import BadChannel, Channel, Undelivered
+from cstp_server.notifiers.failing import Tally, tell_of_failure
+from cstp_server.notifiers.strays import LEASE_MS, Strays
 from cstp_server.notifiers.templates import Templates
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import Delivered, NotDelivered, Outbox, Parcel
+from cstp_server.services.notifying import UNREADABLE, Delivered, NotDelivered, Outbox, Parcel
 from cstp_server.services.ports import Transactor, UseCase
 
-LEASE_MS = 18_000
-"""With the look that finds it run out: the longest time in which nobody sends after the sending process has died."""
 _RENEW_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 _MARGIN_MS = 3_000
@@ -34,40 +35,53 @@ _AT_ONCE = 100
 _FIRST_DELAY_MS = 5_000
 _LONGEST_DELAY_MS = 3_600_000
 _MOST_DOUBLINGS = 20
+_LONGEST_UNREAD_MS = 600_000
 _ROUND_FAILURES = 3
+_OUTAGE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _FINISH_SECONDS = 2.0
+_STRAYS_EVERY_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Open = Callable[[AlertChannel], Channel]
 
 
-class Tally(Protocol):
-    """Who counts what becomes of alerts."""
-
-    def notified(self, channel: str, result: str, alerts: int) -> None:
-        """So many alerts were `sent`, `failed` to arrive this time, or were `given_up`."""
-        ...
-
-    def notified_after(self, seconds: float) -> None:
-        """An alert arrived so long after what it tells of."""
-        ...
-
-
 @dataclass(slots=True)
 class _Line:
-    """A channel at work: its task, what wakes it, and what ends it, once what is being sent is sent."""
+    """A channel at work: its task, what wakes it, and what ends it, once what is being sent is sent.
+
+    `failures` is how many attempts in a row have failed by now, `down_since` when the first of them did and `quiet_until` until when the
+    receiver wants to be left alone, in seconds of the monotonic clock. `reopens`: it may work again, so what failed before is tried.
+    """
 
     setup: AlertChannel
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    failures: int = 0
+    down_since: float = 0.0
+    quiet_until: float = float("-inf")
+    reopens: bool = True
 
     @property
     def title(self) -> str:
         """The name of its task."""
         return f"deliver {self.setup.name}"
+
+    def failed(self, now: float, wanted_ms: int | None) -> None:
+        """An attempt has failed; the receiver may want a pause."""
+        if not self.failures:
+            self.down_since = now
+        self.failures += 1
+        if wanted_ms is not None:
+            self.quiet_until = now + wanted_ms / 1000
+
+    def worked(self, now: float) -> None:
+        """An attempt has succeeded; after an outage that is news for all that failed meanwhile."""
+        if self.failures >= _ROUND_FAILURES and now - self.down_since >= _OUTAGE_SECONDS:
+            self.reopens = True
+        self.failures = 0
 
 
 class Deliverer:
@@ -91,24 +105,27 @@ class Deliverer:
         self._tally = tally
         self._public_url = public_url
         self._holder = new_id("snd")
+        self._strays = Strays(outbox, transactor, policy, clock, tally)
         self._held_until = float("-inf")
         self._renew_at = float("-inf")
         self._lines: dict[str, _Line] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Begin, in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._keep(), name="deliver")
+        self._tasks = [
+            asyncio.create_task(self._keep(), name="deliver"),
+            asyncio.create_task(self._look_for_strays(), name="strays"),
+        ]
 
     async def stop(self) -> None:
         """Finish what is being sent, as far as that takes no time, and let another process go on."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stop_lines(self._lines)
         if self._ending:
             await asyncio.wait(self._ending, timeout=_FINISH_SECONDS)
@@ -185,17 +202,16 @@ class Deliverer:
     async def _run(self, line: _Line) -> None:
         """Send what is due on one channel, until it is to end."""
         channel = await self._opened(line.setup)
-        failures = 0
         while not line.ended.is_set():
             line.woken.clear()
             try:
-                failures = await self._round(line, channel, failures)
+                await self._round(line, channel)
             except (StoreUnavailable, Overloaded):
                 pass  # the store says so itself, and what waits is still there when it is back
             except Exception as fault:  # noqa: BLE001 - a channel must outlive whatever one message meets
                 _log.error("notification_faulted", channel=line.setup.name, exc_info=fault)
-                failures += 1
-            await self._rest(line, failures)
+                line.failed(self._clock.monotonic(), None)
+            await self._rest(line)
 
     async def _opened(self, setup: AlertChannel) -> Channel | None:
         """The channel; none when it cannot be opened, which the check of the policy has said already."""
@@ -205,28 +221,44 @@ class Deliverer:
             _log.error("notification_channel_not_opened", channel=setup.name, problem=bad.reason)
             return None
 
-    async def _rest(self, line: _Line, failures: int) -> None:
-        """Wait for more; longer where nothing arrives, whatever comes meanwhile."""
+    async def _rest(self, line: _Line) -> None:
+        """Wait for more; longer where nothing arrives, or where the receiver wants it so, whatever comes meanwhile."""
         news, pause = line.woken, _POLL_SECONDS
-        if failures >= _ROUND_FAILURES:
-            pause = min(pause * 2 ** min(failures - _ROUND_FAILURES, _MOST_DOUBLINGS), _LONGEST_PAUSE_SECONDS)
+        if line.failures >= _ROUND_FAILURES:
+            pause = min(pause * 2 ** min(line.failures - _ROUND_FAILURES, _MOST_DOUBLINGS), _LONGEST_PAUSE_SECONDS)
             news = line.ended
+        wanted = line.quiet_until - self._clock.monotonic()
+        if wanted > 0:
+            pause, news = max(pause, wanted), line.ended
         with suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), pause)
+            async with asyncio.timeout(pause):
+                await news.wait()
 
-    async def _round(self, line: _Line, channel: Channel | None, failures: int) -> int:
-        """Send to all subjects that are due; how many attempts in a row have failed by now."""
+    async def _round(self, line: _Line, channel: Channel | None) -> None:
+        """Send to all subjects that are due, until too much of it fails."""
         name = line.setup.name
+        if line.reopens:
+            await self._outbox.reopen(name)
+            line.reopens = False
         for tenant, subject in await self._outbox.due(name, _AT_ONCE):
             if line.ended.is_set() or not self._holds():
                 break
             parcel = await self._parcel(tenant, name, subject)
-            if parcel is None:
-                continue
-            failures = failures + 1 if await self._deliver(parcel, channel) is not None else 0
-            if failures >= _ROUND_FAILURES:
+            if parcel is not None and not await self._handle(line, channel, parcel):
                 break
-        return failures
+
+    async def _handle(self, line: _Line, channel: Channel | None, parcel: Parcel) -> bool:
+        """Send a parcel, as far as it can be read; whether the channel is fit for another one."""
+        if not parcel.newest:
+            await self._fail(parcel, Undelivered(UNREADABLE), min(_delay_ms(parcel.attempts, None), _LONGEST_UNREAD_MS))
+            return True
+        failed = await self._deliver(parcel, channel)
+        now = self._clock.monotonic()
+        if failed is None:
+            line.worked(now)
+            return True
+        line.failed(now, failed.retry_after_ms)
+        return line.failures < _ROUND_FAILURES and line.quiet_until <= now
 
     async def _parcel(self, tenant: str, channel: str, subject: str) -> Parcel | None:
         try:
@@ -250,25 +282,28 @@ class Deliverer:
             _log.error("notification_faulted", channel=parcel.channel, exc_info=fault)
             failed = Undelivered(f"a fault of the service: {type(fault).__name__}")
         if failed is None:
-            await self._settle(Delivered(parcel))
+            dead = await self._settle(Delivered(parcel))
             self._tally.notified(parcel.channel, "sent", len(parcel.waiting))
-            self._tally.notified_after(max(self._clock.now() - parcel.newest[-1][1].at, 0) / 1000)
+            self._tally.notified_after(max(self._clock.now() - parcel.queued_at, 0) / 1000)
+            if parcel.unread:
+                tell_of_failure(self._tally, parcel, UNREADABLE, len(parcel.unread), dead)
             return None
-        dead = await self._settle(NotDelivered(parcel, failed.reason, _delay_ms(parcel.attempts, failed.retry_after_ms), failed.lasting))
-        self._tell_of_failure(parcel, failed, dead if isinstance(dead, int) else 0)
+        await self._fail(parcel, failed, _delay_ms(parcel.attempts, failed.retry_after_ms))
         return failed
 
-    def _tell_of_failure(self, parcel: Parcel, failed: Undelivered, dead: int) -> None:
-        self._tally.notified(parcel.channel, "failed", len(parcel.waiting) - dead)
-        if dead:
-            self._tally.notified(parcel.channel, "given_up", dead)
-        level = _log.error if dead else _log.warning
-        level(
-            "notification_given_up" if dead else "notification_failed",
-            channel=parcel.channel,
-            attempts=parcel.attempts + 1,
-            reason=failed.reason,
-        )
+    async def _fail(self, parcel: Parcel, failed: Undelivered, delay_ms: int) -> None:
+        dead = await self._settle(NotDelivered(parcel, failed.reason, delay_ms, failed.lasting))
+        tell_of_failure(self._tally, parcel, failed.reason, len(parcel.waiting) + len(parcel.unread), dead)
+
+    async def _look_for_strays(self) -> None:
+        while True:
+            try:
+                await self._strays.put_away(sends=self._holds())
+            except (StoreUnavailable, Overloaded):
+                pass  # the store says so itself
+            except Exception as fault:  # noqa: BLE001 - this must outlive whatever one round of it meets
+                _log.error("notifications_faulted", exc_info=fault)
+            await asyncio.sleep(_STRAYS_EVERY_SECONDS)
 
     async def _settle(self, use_case: UseCase[T]) -> T | Refusal:
         """Write it down, however long the store does not answer: what has arrived must not be sent again because of that."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cstp_server.domain.alerts import Level, alert_of
 from cstp_server.domain.circuit_findings import duration_text
-from cstp_server.domain.events import Event
+from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import Message
 from cstp_server.notifiers.stories import Teller
@@ -23,6 +23,7 @@ _MOST_TOLD = 5
 _DEEPEST = 4
 _STILL_NEWS_MS = 5_000
 _TIMES = ("_at", "until")
+_PENDING = "`cstp pending` lists all that waits for an answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Templates:
     def message(self, parcel: Parcel) -> Message:
         """The newest alert of a parcel, and how many of the same subject were held back before it."""
         id, event = parcel.newest[-1]
-        teller = Teller(self.zone)
+        teller = Teller(self.zone, parcel.now)
         story = teller.tell(event)
         level = max(_level(each) for _, each in parcel.newest)
         held_back = len(parcel.waiting) - 1
@@ -90,16 +91,24 @@ class Templates:
         count = len(parcel.waiting) - 1
         if not count:
             return ()
-        told = [f"- {teller.time(event.at)}: {teller.tell(event).title}" for _, event in reversed(parcel.newest[:-1])][:_MOST_TOLD]
+        events = [event for _, event in reversed(parcel.newest[:-1])]
+        told = [f"- {teller.time(event.at)}: {_in_short(teller.tell(event))}" for event in events[:_MOST_TOLD]]
         more = [f"- and {count - len(told)} more"] if count > len(told) else []
-        return [f"Held back before this, so as not to flood you: {count}", *told, *more]
+        ask = [f"Do: {_PENDING}"] if any(event.type is EventType.DECISION_PENDING for event in events) else []
+        return [f"Before this, and not told of yet: {count}", *told, *more, *ask]
 
     def _held_back(self, parcel: Parcel, teller: Teller) -> Mapping[str, Any]:
         events = [
-            {"id": id, "type": event.type.value, "timestamp": rfc3339(event.at), "title": teller.tell(event).title}
+            {
+                "id": id,
+                "type": event.type.value,
+                "timestamp": rfc3339(event.at),
+                "subject": event.subject,
+                "title": _in_short(teller.tell(event)),
+            }
             for id, event in reversed(parcel.newest[:-1])
         ]
-        return {"count": len(parcel.waiting) - 1, "since": rfc3339(min(waiting.queued_at for waiting in parcel.waiting)), "newest": events}
+        return {"count": len(parcel.waiting) - 1, "since": rfc3339(parcel.queued_at), "newest": events}
 
 
 def rfc3339(at: int) -> str:
@@ -110,6 +119,10 @@ def rfc3339(at: int) -> str:
 def _level(event: Event) -> Level:
     alert = alert_of(event)
     return alert.level if alert is not None else Level.INFO
+
+
+def _in_short(story: Story) -> str:
+    return f"{story.title}: {story.detail}" if story.detail else story.title
 
 
 def _labelled(label: str, text: str) -> Sequence[str]:

@@ -45,20 +45,22 @@ class BadExpression(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CelPredicate:
-    """A compiled condition. Its subjects are those of its own language only."""
+    """A compiled condition. Its subjects are those of its own language only.
+
+    `_alone` are the variables that it speaks of, where it is likely to be the only condition that looks at a subject: it is then given
+    these, and not what all others might want.
+    """
 
     source: str
     _environment: Any = field(repr=False, compare=False)
     _evaluate: Callable[[Any], Any] = field(repr=False, compare=False)
+    _alone: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, subject: Subject, /) -> bool | EvaluationFailed:
         """Whether the condition holds; never raises."""
         value: Any = None
         try:
-            activation = subject.prepared
-            if activation is None:
-                activation = subject.prepared = self._environment.Activation(subject.data)
-            result = self._evaluate(activation)
+            result = self._evaluate(self._activation(subject))
             value = result.value()
         except Exception as error:  # noqa: BLE001  the library raises what it likes on data that it cannot convert; a guard then counts as matched
             return EvaluationFailed(_reason(str(error)))
@@ -70,9 +72,20 @@ class CelPredicate:
             return EvaluationFailed(_reason(value))
         return EvaluationFailed("its result is neither true nor false")
 
+    def _activation(self, subject: Subject) -> Any:
+        if subject.prepared is not None:
+            return subject.prepared
+        if self._alone is not None:
+            return self._environment.Activation({name: subject.data[name] for name in self._alone})
+        subject.prepared = self._environment.Activation(subject.data)
+        return subject.prepared
 
-def compile_predicate(source: str, language: Language = ACTIONS) -> CelPredicate:
-    """The condition that `source` describes. Raises `BadExpression` when it does not compile, or cannot give true or false."""
+
+def compile_predicate(source: str, language: Language = ACTIONS, *, alone: bool = False) -> CelPredicate:
+    """The condition that `source` describes. Raises `BadExpression` when it does not compile, or cannot give true or false.
+
+    `alone`: it is likely to be the only one that looks at a subject.
+    """
     _refuse_unknown_fields(source, language)
     _refuse_unknown_values(source, language)
     rewritten = with_nulls(with_folded_names(source))
@@ -83,7 +96,8 @@ def compile_predicate(source: str, language: Language = ACTIONS) -> CelPredicate
     kind = expression.return_type()
     if kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise BadExpression(f"{_quoted(source)} gives `{kind.name().lower()}` where true or false is wanted")
-    return CelPredicate(source, language.environment, expression.eval)
+    spoken_of = tuple(variable for variable in language.variables if speaks_of(source, variable)) if alone else None
+    return CelPredicate(source, language.environment, expression.eval, spoken_of)
 
 
 def is_constant(source: str, language: Language = ACTIONS) -> bool:

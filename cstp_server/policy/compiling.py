@@ -45,6 +45,7 @@ def compile_policy(model: PolicyModel) -> Policy:
     guardrails = tuple(compile_guardrail(rule) for rule in model.guardrails)
     classification = tuple(_classification(rule) for rule in model.classification)
     tripwires = compile_tripwires(model.tripwires, model.agents)
+    screen = screen_of(classification, guardrails, tripwires)
     postures = compile_postures(model.postures, model.agents)
     constraints = compile_constraints(model.constraints, model.agents)
     alerts = compile_alerts(model.notifications)
@@ -56,9 +57,9 @@ def compile_policy(model: PolicyModel) -> Policy:
             trust=trust,
         ),
         guardrails=guardrails,
-        rule_groups=rule_groups(guardrails),
+        rule_groups=rule_groups(guardrails, behind=screen is not None),
         classification=classification,
-        screen=screen_of(classification, guardrails, tripwires),
+        screen=screen,
         tripwires=tripwires,
         agents=compile_agents(model.agents),
         quality=compile_quality(model.quality),

@@ -15,20 +15,22 @@ from cstp_server.policy.cel import BadExpression, compile_predicate
 from cstp_server.policy.compiled import ClassificationRule, TripwireSet
 
 _GROUP = 32
+_GROUP_BEHIND = 4
+"""Behind a screen before them all, small groups soon tell which rules it is that have something to say."""
 _PLAIN_PATH = re.compile(r"action\.(context|parameters)\.[A-Za-z_][A-Za-z0-9_]*")
 
 
-def rule_groups(rules: Iterable[Guardrail]) -> tuple[RuleGroup, ...]:
-    """The rules that may have findings, in their order, in groups that are screened as one."""
-    speaking = [rule for rule in rules if _speaks(rule)]
-    return tuple(RuleGroup(tuple(group), _screen([_condition(rule) for rule in group])) for group in _groups(speaking))
+def rule_groups(rules: Iterable[Guardrail], *, behind: bool = False) -> tuple[RuleGroup, ...]:
+    """The rules that may have findings, in their order, in groups that are screened as one; `behind` a screen before all, or not."""
+    groups = _groups([rule for rule in rules if _speaks(rule)], _GROUP_BEHIND if behind else _GROUP)
+    return tuple(RuleGroup(tuple(group), _screen([_condition(rule) for rule in group]) if len(group) > 1 else None) for group in groups)
 
 
 def screen_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail], tripwires: TripwireSet) -> Predicate | None:
     """The screen before all classification rules, guardrails and tripwires' conditions; none where there are too many for one."""
     conditions = [rule.when.source for rule in classification] + [_condition(rule) for rule in guardrails if _speaks(rule)]
     conditions += _conditions_of(tripwires)
-    return _screen(conditions) if 0 < len(conditions) <= _GROUP else None
+    return _screen(conditions, alone=True) if 0 < len(conditions) <= _GROUP else None
 
 
 def sources_of(classification: Sequence[ClassificationRule], guardrails: Sequence[Guardrail], tripwires: TripwireSet) -> list[str]:
@@ -56,9 +58,9 @@ def _condition(rule: Guardrail) -> str:
     return f"{matched} && ({missing})"
 
 
-def _screen(conditions: Sequence[str]) -> Predicate | None:
+def _screen(conditions: Sequence[str], *, alone: bool = False) -> Predicate | None:
     try:
-        return compile_predicate(" || ".join(_enclosed(condition) for condition in conditions))
+        return compile_predicate(" || ".join(_enclosed(condition) for condition in conditions), alone=alone)
     except BadExpression:  # too long together, though each is good: the rules are then looked at one by one
         return None
 
@@ -68,6 +70,6 @@ def _enclosed(condition: str) -> str:
     return f"({condition}\n)"
 
 
-def _groups(rules: Sequence[Guardrail]) -> Iterator[Sequence[Guardrail]]:
-    for start in range(0, len(rules), _GROUP):
-        yield rules[start : start + _GROUP]
+def _groups(rules: Sequence[Guardrail], size: int) -> Iterator[Sequence[Guardrail]]:
+    for start in range(0, len(rules), size):
+        yield rules[start : start + size]

@@ -1,7 +1,8 @@
 """The record of events taken elsewhere: a file of JSON lines that can be looked through without the store (SPEC 11).
 
-First a line that says what the file is, then the ledger's anchors, then the events chain by chain, and last the seal of the whole. Each
-event carries its place, the hash of the one before and its own, so that what verification finds in a store it finds in a file as well.
+First a line that says what the file is, then the ledger's anchors and its head, then the events chain by chain, and last the seal of the
+whole. Each event carries its place, the hash of the one before and its own, so that what verification finds in a store it finds in a file
+as well.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from cstp_server.domain.anchors import Anchor, AuditKeys, anchor_from
+from cstp_server.domain.anchors import Anchor, AuditKeys, LedgerHead, anchor_from, head_from
 from cstp_server.services.audit_reports import AuditReport, Flaw, Problem
-from cstp_server.services.auditing import EventRecord, Progress, check_ledger, first_position
+from cstp_server.services.auditing import EventRecord, Progress, chains_in, first_position
 from cstp_server.services.chain_checking import ChainCheck
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ledger_checking import ChainRecord, LedgerCheck
@@ -34,9 +35,11 @@ _ANCHOR_NAMES = {
     "previousSeal": "previous_seal",
     "seal": "seal",
 }
+_HEAD_NAMES = {"number": "number", "anchorSeal": "anchor_seal", "keyId": "key_id", "seal": "seal"}
 _LINK_NAMES = {"policy_version": "policyVersion", "previous_hash": "previousHash"}
 _EVENT_NAMES = tuple(_LINK_NAMES.get(name, name) for name in LINK_COLUMNS)
 _BINARY = ("previousHash", "hash")
+_SEALS = ("anchor_seal", "seal")
 Write = Callable[[bytes], object]
 
 
@@ -44,30 +47,30 @@ class NoExport(ValueError):
     """The file is none that an export has made; the message says why."""
 
 
-def export(record: EventRecord, keys: AuditKeys, write: Write, progress: Progress, *, since: int | None, at: int) -> int:
+def export(record: EventRecord, keys: AuditKeys, write: Write, progress: Progress, *, since: int | None, at: int) -> AuditReport:
     """Write the record, or with `since` (ms since the epoch) what it takes to prove the events from then on; how many events that are.
 
-    The file begins at each chain's last anchor before that time, which is a little earlier.
+    The file begins at each chain's last anchor before that time, which is a little earlier. The report tells what is wrong with the ledger,
+    and of events without a place in it: what a file of it cannot prove. The events in it are not looked at, but when the file is verified.
     """
-    chains = check_ledger(record, keys, AuditReport(), since=since)
-    for name in record.chains():
-        chains.setdefault(name, ChainRecord(name))
-    wanted = [chain for chain in chains.values() if not chain.is_over_before]
+    report = AuditReport()
+    wanted = [chain for chain in chains_in(record, keys, report, since=since) if not chain.is_over_before or _goes_on(record, chain)]
     sink = _Sealing(write)
     sink.line({"line": "export", "format": FORMAT, "since": since, "at": at})
-    first = min((_first_anchor(chain) for chain in wanted), default=1)
+    first = min((_first_anchor(chain) for chain in wanted), default=report.newest.number if report.newest is not None else 1)
     for anchor in record.anchors():
         if isinstance(anchor, Anchor) and anchor.number >= first:
             sink.line({"line": "anchor", **anchor_values(anchor)})
-    count = 0
+    sink.line({"line": "head", **_head_values(record.head())})
+    report.chains = len(wanted)
     for chain in wanted:
         for page in record.rows(chain.chain, first_position(chain)):
             for row in page:
                 sink.line(_event_values(row))
-            count += len(page)
+            report.events += len(page)
             progress(len(page))
     sink.end(keys)
-    return count
+    return report
 
 
 def verify_file(lines: Iterable[bytes], keys: AuditKeys, progress: Progress) -> AuditReport:
@@ -79,9 +82,12 @@ def verify_file(lines: Iterable[bytes], keys: AuditKeys, progress: Progress) -> 
     ledger = LedgerCheck(keys, report, since=since if isinstance(since, int) else None, partial=since is not None)
     groups = groupby(reading, key=itemgetter("line"))
     checks: dict[str, ChainCheck] = {}
+    head: LedgerHead | None = None
     for kind, values in groups:
         if kind == "anchor":
             _check_anchors(ledger, values)
+        elif kind == "head":
+            head = _head_of(next(iter(values)))
         elif kind == "event":
             _check_events(ledger.chains, checks, values, report, progress)
         elif kind == "end":
@@ -89,6 +95,7 @@ def verify_file(lines: Iterable[bytes], keys: AuditKeys, progress: Progress) -> 
         else:
             report.add(Problem(Flaw.FOREIGN, f"line {reading.number} is of no kind that there is"))
     ledger.finish()
+    ledger.compare_head(head)
     _finish(ledger.chains, checks, report)
     if not reading.has_ended:
         report.add(Problem(Flaw.TRUNCATED, f"the file has no last line: it breaks off after line {reading.number}"))
@@ -124,13 +131,26 @@ def anchor_line(anchor: Anchor) -> bytes:
 
 def anchor_values(anchor: Anchor) -> dict[str, object]:
     """The anchor's fields, hashes in hexadecimal."""
-    values = {name: getattr(anchor, field) for name, field in _ANCHOR_NAMES.items()}
+    return _values(anchor, _ANCHOR_NAMES)
+
+
+def _head_values(head: LedgerHead | None) -> dict[str, object]:
+    return _values(head, _HEAD_NAMES) if head is not None else dict.fromkeys(_HEAD_NAMES)
+
+
+def _values(line: Anchor | LedgerHead, names: Mapping[str, str]) -> dict[str, object]:
+    values = {name: getattr(line, field) for name, field in names.items()}
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
 def _first_anchor(chain: ChainRecord) -> int:
     known = [anchor.number for anchor in (chain.base or chain.start, chain.cut) if anchor is not None]
     return min(known, default=1) if chain.base is not None or chain.start is not None else 1
+
+
+def _goes_on(record: EventRecord, chain: ChainRecord) -> bool:
+    """Whether there are events after the chain's end, where there should be none."""
+    return next(iter(record.rows(chain.chain, first_position(chain))), None) is not None
 
 
 def _event_values(row: Sequence[Any]) -> dict[str, object]:
@@ -164,8 +184,16 @@ def _check_events(
         if check is None:
             check = checks[name] = ChainCheck(chains.setdefault(name, ChainRecord(name)), report)
         for page in _pages(of_chain):
+            _look_back(chains[name], page)
             check.add([_link_of(values) for values in page])
             progress(len(page))
+
+
+def _look_back(chain: ChainRecord, page: Sequence[Mapping[str, Any]]) -> None:
+    """What the file has of a chain from before the time of interest is to be looked at as well."""
+    base, positions = chain.base, [values.get("position") for values in page]
+    if base is not None and any(isinstance(position, int) and position <= base.position for position in positions):
+        chain.base = None
 
 
 def _pages(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
@@ -186,6 +214,10 @@ def _link_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
 def _anchor_of(values: Mapping[str, Any]) -> Anchor | None:
     found = {field: values.get(name) for name, field in _ANCHOR_NAMES.items()}
     return anchor_from(found | {name: _unhex(found[name]) for name in ("hash", "previous_seal", "seal")})
+
+
+def _head_of(values: Mapping[str, Any]) -> LedgerHead | None:
+    return head_from({field: _unhex(values.get(name)) if field in _SEALS else values.get(name) for name, field in _HEAD_NAMES.items()})
 
 
 def _unhex(text: object) -> object:

@@ -1,6 +1,6 @@
 """What looking through the record of events has found."""
 
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 
 from cstp_server.domain.anchors import Anchor
@@ -69,4 +69,10 @@ class AuditReport:
         """One more bad place; of very many only the first ones are kept."""
         self.problem_count += 1
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(problem)
+            chain, event_id = (text if text is None else _shown(text) for text in (problem.chain, problem.event_id))
+            self.problems.append(replace(problem, message=_shown(problem.message), chain=chain, event_id=event_id))
+
+
+def _shown(text: str) -> str:
+    """With everything made visible that is not: names may be anything that somebody has written by hand, several lines for instance."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

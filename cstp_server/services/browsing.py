@@ -83,7 +83,7 @@ async def trust(
 
 async def counts(catalogue: Catalogue, policy: Policy, tenant: str) -> Mapping[State, int]:
     """How many circuits that are not of users' trust are in each state, unused ones with an exact scope included."""
-    stored = (await catalogue.circuit_counts(tenant)).others
+    stored = (await catalogue.circuit_counts(tenant, policy)).others
     unused = len(await _unused(catalogue, policy, tenant))
     return {state: stored.get(state, 0) + (unused if state is State.CLOSED else 0) for state in WORST_FIRST}
 

@@ -73,9 +73,9 @@ class Case:
 
     def _may_halt(self) -> bool:
         """Whether the agent may be blocked for this: nobody is to raise it between the look and that."""
-        if any(finding.intervention is Intervention.HALT for finding in self.findings):
+        if Intervention.HALT in [finding.intervention for finding in self.findings]:
             return True
-        return any(charge.tripwire.intervention(self.acl_tier) is Intervention.HALT for charge in self.charges)
+        return Intervention.HALT in [charge.tripwire.intervention(self.acl_tier) for charge in self.charges]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Topic(StrEnum):
     TRIPWIRES = "tripwires"
     EVENTS = "events"
     POLICY = "policy"
+    ALERTS = "alerts"
 
 
 EVERYTHING = frozenset(Topic)
@@ -29,7 +30,9 @@ _OF_KIND: Mapping[str, frozenset[Topic]] = {
     "circuit": frozenset({Topic.CIRCUITS, Topic.EVENTS}),
     "tripwire": frozenset({Topic.TRIPWIRES, Topic.AGENTS, Topic.EVENTS}),
     "posture": frozenset({Topic.AGENTS, Topic.EVENTS}),
+    "budget": frozenset({Topic.AGENTS, Topic.EVENTS}),
     "trust": frozenset({Topic.TRUST, Topic.EVENTS}),
+    "notification": frozenset({Topic.ALERTS, Topic.EVENTS}),
     "policy": frozenset({Topic.POLICY, Topic.EVENTS}),
 }
 _OF_ROUTINE: Mapping[EventType, frozenset[Topic]] = {
@@ -38,6 +41,7 @@ _OF_ROUTINE: Mapping[EventType, frozenset[Topic]] = {
     EventType.DECISION_REVIEWED: frozenset({Topic.DECISIONS, Topic.CIRCUITS, Topic.AGENTS, Topic.TRUST}),
     EventType.CIRCUIT_PROBE_CLAIMED: frozenset({Topic.CIRCUITS}),
     EventType.TRUST_SUCCEEDED: frozenset({Topic.TRUST}),
+    EventType.NOTIFICATION_SENT: frozenset({Topic.ALERTS}),
 }
 _REST = frozenset({Topic.EVENTS})
 
@@ -49,6 +53,11 @@ def topics_of(event_type: EventType, subject: str) -> frozenset[Topic]:
         return routine
     found = _OF_KIND.get(event_type.value.partition(".")[0], _REST)
     return found | {Topic.TRUST} if Topic.CIRCUITS in found and subject.startswith(f"{ScopeKind.USER}:") else found
+
+
+def is_everybodys(event_type: EventType) -> bool:
+    """Whether it changes what every tenant sees, whoever's event it is: there is one policy for all."""
+    return event_type.value.startswith(f"{Topic.POLICY}.")
 
 
 def is_routine(event_type: EventType) -> bool:

@@ -53,7 +53,7 @@ def _tripwire(tripwire: Tripwire, acl_tier: int, agent_id: str | None = None) ->
     return GuardrailInfo(
         id=tripwire.name,
         type=GuardType.TRIPWIRE.value,
-        description=f"{tripwire.severity.label}: {'; '.join(part for part in said if part)}",
+        description=": ".join(part for part in (tripwire.severity.label, "; ".join(part for part in said if part)) if part),
         action=tripwire.intervention(acl_tier).label,
         mode=tripwire.mode.value,
         scope=f"agent:{agent_id}" if agent_id is not None else None,
@@ -94,6 +94,7 @@ def _dotted(path: Iterable[str]) -> str:
 
 
 _HOUR_MS = 3_600_000
+_UNITS = ((_HOUR_MS, "h"), (60_000, "min"), (1_000, "s"), (1, "ms"))
 _SPANS = {
     Span.SECOND: "in any second",
     Span.MINUTE: "in any minute",
@@ -160,7 +161,12 @@ def _circuit_text(scope: str, settings: CircuitSettings) -> str:
     threshold = f"{settings.failure_threshold / MICRO:g} weighted failures"
     rate = settings.failure_rate_threshold
     also = f", or a failure rate of {rate:g} over {settings.minimum_decisions} decisions," if rate is not None else ""
-    return f"opens for `{scope}` at {threshold}{also} within {settings.window_ms} ms; probes after {settings.cooldown_ms} ms"
+    return f"opens for `{scope}` at {threshold}{also} within {_span(settings.window_ms)}; probes after {_span(settings.cooldown_ms)}"
+
+
+def _span(ms: int) -> str:
+    """A time in the largest unit that it is so many of, up to hours: `24 h`, `90 s`."""
+    return next(f"{ms // unit} {name}" for unit, name in _UNITS if ms % unit == 0 and ms >= unit) if ms else "0 ms"
 
 
 def _trust(trust: TrustPolicy | None) -> Iterable[GuardrailInfo]:

@@ -63,12 +63,14 @@ class Ledger:
     def changes(self) -> tuple[UsageChange, ...]:
         """What is different now, by subject."""
         return tuple(
-            UsageChange(
-                usage,
-                tuple([claim for claim in self._made if claim.subject == subject]),
-                tuple([claim for claim in self._changed if claim.subject == subject]),
-            )
-            for subject, usage in self._usage.items()
+            [
+                UsageChange(
+                    usage,
+                    tuple([claim for claim in self._made if claim.subject == subject]),
+                    tuple([claim for claim in self._changed if claim.subject == subject]),
+                )
+                for subject, usage in self._usage.items()
+            ]
         )
 
     def reached(self, budgets: Mapping[str, Tripwire], agent_id: str, attribution: Attribution) -> tuple[Event, ...]:

@@ -1,9 +1,10 @@
 """Alerts on their way: what waits for whom, and what becomes of it (SPEC 11)."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from cstp_server.domain.callers import Caller
+from cstp_server.domain.callers import CLI_ACTOR, Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.values import dataclass
@@ -15,7 +16,9 @@ QUIET_MS = 60_000
 MOST_ATTEMPTS = 30
 LONGEST_MS = 86_400_000
 """Whichever comes first ends the attempts to send an alert."""
+UNREADABLE = "this version of the service cannot read it"
 _MOST_NAMED = 50
+_ID_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Waiting:
 class Parcel:
     """All that waits for one subject on one channel, oldest first, and the newest of it as events with their ids, oldest first.
 
-    It is one message. `now` is what time it is for the store.
+    It is one message, unless there are no events. `unread` is what waits as well, and cannot be read by this version of the service: it is
+    in no message. `now` is what time it is for the store.
     """
 
     tenant: str
@@ -40,16 +44,23 @@ class Parcel:
     waiting: tuple[Waiting, ...]
     newest: tuple[tuple[str, Event], ...]
     now: int
+    unread: tuple[Waiting, ...] = ()
 
     @property
     def id(self) -> str:
-        """The id of the message: another one as soon as more is in it, the same as long as the same is sent again."""
-        return f"msg_{self.newest[-1][0].removeprefix('evt_').replace('.', '_')}"
+        """The id of the message: another one as soon as anything else is in it, the same as long as the same is sent again."""
+        ids = "\n".join(sorted(waiting.id for waiting in self.waiting))
+        return f"msg_{hashlib.sha256(ids.encode()).hexdigest()[:_ID_LENGTH]}"
 
     @property
     def attempts(self) -> int:
-        """How often the alert that waits longest was tried."""
-        return max(waiting.attempts for waiting in self.waiting)
+        """How often the alert that was tried most often was tried."""
+        return max(waiting.attempts for waiting in (*self.waiting, *self.unread))
+
+    @property
+    def queued_at(self) -> int:
+        """Since when what waits longest in it does (ms since the epoch)."""
+        return min(waiting.queued_at for waiting in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,15 @@ class Letter:
     at: int
     attempts: int
     dead_at: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Alerts of one channel that nobody was told of: how many, and why the last one did not arrive, as far as that is known."""
+
+    channel: str
+    number: int
     error: str | None
 
 
@@ -84,6 +104,14 @@ class Outbox(Protocol):
 
     async def parcel(self, tenant: str, channel: str, subject: str) -> Parcel | None:
         """All that waits for the subject on the channel, be it that it was queued a moment ago; none when nothing does."""
+        ...
+
+    async def reopen(self, channel: str) -> None:
+        """Let what did not arrive on the channel be tried again at once."""
+        ...
+
+    async def strays(self, known: Sequence[str]) -> Sequence[str]:
+        """The channels on which anything waits and that are none of these."""
         ...
 
 
@@ -107,13 +135,15 @@ class Delivered:
         """Nothing."""
         return Needs(final=True)
 
-    def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
-        """The alerts leave the outbox, and it is on record that they were sent."""
+    def decide(self, policy: Policy, _view: View, now: int) -> Decided[int]:
+        """The alerts leave the outbox, and it is on record that they were sent; how many of what could not be read are given up."""
         parcel = self.parcel
-        sent = tuple(waiting.id for waiting in parcel.waiting)
-        change = OutboxChange(parcel.channel, parcel.subject, now, now + QUIET_MS, sent=sent)
+        sent = _ids(parcel.waiting)
+        failed, dead = _parted(parcel.unread, now)
+        error = UNREADABLE if parcel.unread else None
+        change = OutboxChange(parcel.channel, parcel.subject, now, now + QUIET_MS, sent, failed, dead, error)
         event = _event(EventType.NOTIFICATION_SENT, parcel, sent, policy, now, {"message_id": parcel.id})
-        return Decided(None, events=(event,), outbox=(change,))
+        return Decided(len(dead), events=(event, *_given_up(parcel, dead, policy, now, UNREADABLE)), outbox=(change,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +175,50 @@ class NotDelivered:
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[int]:
         """How many were given up; the others are tried again."""
         parcel = self.parcel
-        dead = tuple(waiting.id for waiting in parcel.waiting if self._is_over(waiting, now))
-        failed = tuple(waiting.id for waiting in parcel.waiting if not self._is_over(waiting, now))
+        failed, dead = self._parted(now)
         change = OutboxChange(parcel.channel, parcel.subject, now, now + self.delay_ms, failed=failed, dead=dead, error=self.error)
-        given_up = (_event(EventType.NOTIFICATION_GIVEN_UP, parcel, dead, policy, now, {"error": self.error}),) if dead else ()
-        return Decided(len(dead), events=given_up, outbox=(change,))
+        return Decided(len(dead), events=_given_up(parcel, dead, policy, now, self.error), outbox=(change,))
 
-    def _is_over(self, waiting: Waiting, now: int) -> bool:
-        return self.lasting or waiting.attempts + 1 >= MOST_ATTEMPTS or now - waiting.queued_at >= LONGEST_MS
+    def _parted(self, now: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if self.lasting:
+            return (), _ids((*self.parcel.waiting, *self.parcel.unread))
+        tried, unread = _parted(self.parcel.waiting, now, MOST_ATTEMPTS), _parted(self.parcel.unread, now)
+        return tried[0] + unread[0], tried[1] + unread[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Somebody on the service's machine has had alerts of a tenant sent again on a channel; the ids are those of their events."""
+
+    tenant: str
+    channel: str
+    ids: Sequence[str]
+
+    def event(self, now: int) -> Event:
+        """What is on record of it."""
+        data = {"count": len(self.ids), "events": list(self.ids[-_MOST_NAMED:])}
+        return Event(EventType.NOTIFICATION_RETRIED, self.tenant, self.channel, CLI_ACTOR, now, "", data)
+
+
+def _ids(alerts: Sequence[Waiting]) -> tuple[str, ...]:
+    return tuple(waiting.id for waiting in alerts)
+
+
+def _parted(alerts: Sequence[Waiting], now: int, most_attempts: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of those that are tried again, and of those that are given up."""
+
+    def is_over(waiting: Waiting) -> bool:
+        return now - waiting.queued_at >= LONGEST_MS or (most_attempts is not None and waiting.attempts + 1 >= most_attempts)
+
+    return _ids([waiting for waiting in alerts if not is_over(waiting)]), _ids([waiting for waiting in alerts if is_over(waiting)])
+
+
+def _given_up(parcel: Parcel, dead: Sequence[str], policy: Policy, now: int, error: str) -> tuple[Event, ...]:
+    return (_event(EventType.NOTIFICATION_GIVEN_UP, parcel, dead, policy, now, {"error": error}),) if dead else ()
 
 
 def _event(event_type: EventType, parcel: Parcel, ids: Sequence[str], policy: Policy, now: int, more: dict[str, str]) -> Event:
-    newest = parcel.newest[-1][1]
-    data = {"type": newest.type.value, "about": newest.subject, "count": len(ids), "events": list(ids[-_MOST_NAMED:]), **more}
+    newest = parcel.newest[-1][1] if parcel.newest else None
+    about = {"type": newest.type.value, "about": newest.subject} if newest is not None else {"type": None, "about": parcel.subject}
+    data = {**about, "count": len(ids), "events": list(ids[-_MOST_NAMED:]), **more}
     return Event(event_type, parcel.tenant, parcel.channel, SYSTEM_ACTOR, now, policy.version, data)

@@ -19,12 +19,18 @@ POLICY_SUBJECT = "policy"
 
 @dataclass(frozen=True, slots=True)
 class NotePolicy:
-    """Write down that a policy was loaded, or refused for these problems. `spreads` has every other process read its own anew."""
+    """Write down that a policy was loaded, or refused for these problems. `spreads` has every other process read its own anew.
+
+    `cause` says what it was loaded for where nobody changed it: `started`. `happened_at` (ms since the epoch) is when, where that is
+    written down only later, as after a time without a store.
+    """
 
     version: str
     problems: tuple[str, ...] = ()
     spreads: bool = False
     caller: Caller | None = None
+    cause: str | None = None
+    happened_at: int | None = None
 
     @property
     def tenant(self) -> str:
@@ -39,7 +45,8 @@ class NotePolicy:
         """The event, and the counter where others are to follow."""
         actor = self.caller.principal if self.caller is not None else SYSTEM_ACTOR
         event_type = EventType.POLICY_REJECTED if self.problems else EventType.POLICY_LOADED
-        data = {"problems": list(self.problems)} if self.problems else {}
+        said = {"problems": list(self.problems) or None, "cause": self.cause, "happened_at": self.happened_at}
+        data = {name: value for name, value in said.items() if value is not None}
         event = Event(event_type, self.tenant, POLICY_SUBJECT, actor, now, self.version, data)
         return Decided(None, events=(event,), bumps=(POLICY_VERSION,) if self.spreads else ())
 

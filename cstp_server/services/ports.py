@@ -23,6 +23,7 @@ from cstp_server.domain.events import Event
 from cstp_server.domain.posture_guards import GuardRefusal, TransitionGuard, TransitionRequest
 from cstp_server.domain.postures import AgentPosture, TransitionType
 from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.sessions import SessionChange
 from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.trust_scores import Record
 from cstp_server.domain.usage import Claim, Usage
@@ -165,6 +166,7 @@ class Decided(Generic[T]):
     dimension_reviews: tuple[DimensionReview, ...] = ()
     events: tuple[Event, ...] = ()
     outbox: tuple[OutboxChange, ...] = ()
+    sessions: tuple[SessionChange, ...] = ()
     tallies: Tally = ()
     """So many more of each, for reading."""
     bumps: tuple[str, ...] = ()
@@ -268,15 +270,25 @@ class EventEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertCounts:
+    """Alerts of one channel that wait to arrive, since when the first of them does (ms since the epoch), and that were given up."""
+
+    waiting: int = 0
+    waiting_since: int | None = None
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """What is in the store, over all tenants: circuits in use by kind of scope and state, agents that were ever moved by posture, and the
-    decisions that wait. `waiting_since` is when the first of these was asked for, in ms since the epoch.
+    """What is in the store, over all tenants: circuits in use by kind of scope and state, agents that were ever moved by posture, the
+    decisions that wait, and alerts by channel. `waiting_since` is when the first of these decisions was asked for, in ms since the epoch.
     """
 
     circuits: Mapping[tuple[str, str], int]
     postures: Mapping[str, int]
     waiting: int
     waiting_since: int | None
+    alerts: Mapping[str, AlertCounts] = field(default_factory=dict)
 
 
 class Reader(Protocol):
@@ -437,7 +449,7 @@ class Duties(Protocol):
     """Work that one process at a time sees to, for so many ms at a time: another one takes over when the holder does not keep it."""
 
     async def take(self, name: str, holder: str, ms: int) -> Duty | None:
-        """The duty, unless another process has it."""
+        """The duty, unless another process has it. All who ask for one of that name ask for about as many ms."""
         ...
 
     async def keep(self, name: str, holder: str, ms: int, progress: str) -> bool:
@@ -465,6 +477,11 @@ class PolicySource(Protocol):
     @property
     def current(self) -> Policy:
         """The policy in force."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the newest policy, where it was refused and the one before it stays in force; nothing otherwise."""
         ...
 
     async def reload(self, caller: Caller) -> "Reloaded":

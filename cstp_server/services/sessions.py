@@ -4,37 +4,25 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller
-from cstp_server.domain.refusals import Overloaded, StoreUnavailable, Unauthorized
+from cstp_server.domain.events import Event, EventType
+from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable, Unauthorized
+from cstp_server.domain.sessions import Session, SessionChange
 from cstp_server.domain.values import dataclass
+from cstp_server.policy.compiled import Policy
 from cstp_server.services.identifying import Identification
-from cstp_server.services.ports import Authenticator
+from cstp_server.services.ports import Authenticator, Decided, Needs, Transactor, View
 
 _BYTES = 32
 _SEEN_EVERY_MS = 60_000
 _FORM_KEY = b"form"
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who signed in, by the digest of their token (none where none was needed). Times in ms since the epoch."""
-
-    tenant: str
-    token_digest: bytes | None
-    created_at: int
-    expires_at: int
-    seen_at: int
-
-
 class Sessions(Protocol):
     """Sessions by the digest of their secret, for all processes that share a store."""
-
-    async def begin(self, digest: bytes, session: Session) -> None:
-        """Store a session, and forget those that are over by now."""
-        ...
 
     async def find(self, digest: bytes) -> Session | None:
         """The session of that digest."""
@@ -44,9 +32,61 @@ class Sessions(Protocol):
         """Remember when it was last used."""
         ...
 
-    async def end(self, digest: bytes) -> None:
-        """Forget it."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class BeginSession:
+    """Keep a session of somebody who has just proved who they are, and put that on record; its digest is not part of that."""
+
+    caller: Caller
+    digest: bytes
+    session: Session
+
+    @property
+    def tenant(self) -> str:
+        """The caller's."""
+        return self.caller.tenant
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """Nothing."""
+        return Needs(final=True)
+
+    def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
+        """The session and the event."""
+        data = {"roles": sorted(role.value for role in self.caller.roles), "expires_at": self.session.expires_at}
+        event = _event(EventType.SESSION_BEGUN, self.caller, now, policy, data)
+        return Decided(None, sessions=(SessionChange(self.digest, self.session),), events=(event,))
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """Forget a session of `holder`, and put on record that it was ended, and by what: `signed_out` or `replaced`."""
+
+    holder: Caller
+    digest: bytes
+    cause: str
+
+    @property
+    def tenant(self) -> str:
+        """The holder's."""
+        return self.holder.tenant
+
+    @property
+    def caller(self) -> Caller | None:
+        """None: whoever has a session may end it, though their token was revoked meanwhile."""
+        return None
+
+    def needs(self, _policy: Policy, _view: View) -> Needs:
+        """Nothing."""
+        return Needs(final=True)
+
+    def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
+        """The end and the event."""
+        event = _event(EventType.SESSION_ENDED, self.holder, now, policy, {"cause": self.cause})
+        return Decided(None, sessions=(SessionChange(self.digest),), events=(event,))
+
+
+def _event(event_type: EventType, caller: Caller, now: int, policy: Policy, data: Mapping[str, Any]) -> Event:
+    return Event(event_type, caller.tenant, caller.principal, caller.principal, now, policy.version, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +114,7 @@ class SignedIn:
 class SessionDesk:
     """Begins sessions, finds them again and ends them. They last `longest_ms`, and no longer than `idle_ms` unused."""
 
+    transactor: Transactor
     sessions: Sessions
     authenticator: Authenticator
     identification: Identification
@@ -81,11 +122,12 @@ class SessionDesk:
     idle_ms: int
     longest_ms: int
 
-    async def begin(self, caller: Caller) -> SignedIn:
-        """A new session of somebody who has just proved who they are."""
+    async def begin(self, caller: Caller) -> SignedIn | Refusal:
+        """A new session of somebody who has just proved who they are; refused when their token was revoked since."""
         secret, now = secrets.token_urlsafe(_BYTES), self.clock.now()
-        await self.sessions.begin(digest_of(secret), Session(caller.tenant, caller.token_digest, now, now + self.longest_ms, now))
-        return SignedIn(secret, caller)
+        session = Session(caller.tenant, caller.token_digest, now, now + self.longest_ms, now)
+        refusal = await self.transactor.run(BeginSession(caller, digest_of(secret), session))
+        return refusal if refusal is not None else SignedIn(secret, caller)
 
     async def find(self, secret: str, request: Requested) -> SignedIn | None:
         """The session of that secret; none when it is over, or when its token is."""
@@ -101,9 +143,11 @@ class SessionDesk:
                 await self.sessions.seen(digest, now)
         return SignedIn(secret, caller)
 
-    async def end(self, secret: str) -> None:
-        """Nobody gets in with it any more."""
-        await self.sessions.end(digest_of(secret))
+    async def end(self, signed_in: SignedIn, cause: str) -> None:
+        """Nobody gets in with it any more. One that was ended already stays so, and is not put on record again."""
+        digest = digest_of(signed_in.secret)
+        if await self.sessions.find(digest) is not None:
+            await self.transactor.run(EndSession(signed_in.caller, digest, cause))
 
     async def _caller_of(self, session: Session, request: Requested) -> Caller | None:
         if session.token_digest is not None:

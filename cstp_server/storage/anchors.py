@@ -9,6 +9,7 @@ from cstp_server.storage import tables
 from cstp_server.storage.engine import is_sqlite
 from cstp_server.storage.inserting import BulkUpsert
 
+_PAGE = 1_000
 _LEDGER_LOCK = 0x61756474
 """The advisory lock of PostgreSQL that whoever adds to the ledger holds; any number will do that nobody else uses."""
 
@@ -49,6 +50,12 @@ def seal_of(connection: Connection, number: int) -> bytes | None:
     """The seal of the anchor of that number, if there is one."""
     table = tables.audit_anchors
     return connection.execute(select(table.c.seal).where(table.c.number == number)).scalar_one_or_none()
+
+
+def lines_after(connection: Connection, number: int) -> list[Anchor | None]:
+    """A page of the ledger from the anchor after that number on; none in the place of a line that no anchor looks like."""
+    rows = connection.execute(_ANCHORS.where(tables.audit_anchors.c.number > number).order_by(tables.audit_anchors.c.number).limit(_PAGE))
+    return [anchor_from(dict(row)) for row in rows.mappings()]
 
 
 def last_of_chain(connection: Connection, chain: str, *, before: int | None = None, cuts: bool = False) -> Anchor | None:

@@ -1,61 +1,74 @@
 """Lists, counts and searches for people (`services.catalogue.Catalogue`): each through an index, none longer than its limit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, union
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, cast, func, or_, select, union
 
 from cstp_server.clock import Clock
-from cstp_server.domain import circuits as breaker
-from cstp_server.domain.circuit_state import Circuit, Entry, EntryKind, State
-from cstp_server.domain.decisions import Decision, Status
+from cstp_server.domain.circuit_state import Entry
+from cstp_server.domain.decisions import Decision
 from cstp_server.domain.postures import Posture
+from cstp_server.domain.tripwire_rules import Per
+from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.catalogue import CircuitCounts, CircuitSearch, DecisionPage, DecisionSearch, EventSearch, Glance, Seen, Told
+from cstp_server.services.catalogue import (
+    CircuitCounts,
+    CircuitSearch,
+    DecisionPage,
+    DecisionSearch,
+    EventSearch,
+    Glance,
+    Seen,
+    Told,
+    WaitingSearch,
+)
+from cstp_server.services.notifying import GivenUp
 from cstp_server.services.ports import CircuitRow
-from cstp_server.storage import tables
-from cstp_server.storage.circuits import circuit_of, entry_of
+from cstp_server.storage import browsing, tables
 from cstp_server.storage.decisions import decision_of
-from cstp_server.storage.engine import current_time
-from cstp_server.storage.events import event_of
-from cstp_server.storage.loading import CircuitCache, Loader
+from cstp_server.storage.engine import is_sqlite
+from cstp_server.storage.hits import latest_hits
+from cstp_server.storage.outbox import given_up
 from cstp_server.storage.reader import ReadThreads
 from cstp_server.storage.selecting import KeyedSelect
+from cstp_server.storage.telling import told_events
 from cstp_server.storage.usage import usage_of
+from cstp_server.storage.waiting import waiting_counts, waiting_decisions
 
-_USERS, _AFTER_USERS = "user:", "user;"
-_MOST_WAITING = 1_000
-_SCOPES = KeyedSelect(tables.circuits, "scope", ("scope",))
 _DECISIONS = KeyedSelect(tables.decisions, "id")
+_USAGE = KeyedSelect(tables.usage, "subject")
 
 
 class SqlCatalogue:
-    """Looks things up on the connections that reads have."""
+    """Looks things up on the connections that reads have; what takes a look at many rows, on a few of its own."""
 
-    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
+    def __init__(self, threads: ReadThreads, searching: ReadThreads, clock: Clock) -> None:
         self._threads = threads
+        self._searching = searching
         self._clock = clock
 
-    async def circuit_counts(self, tenant: str) -> CircuitCounts:
+    async def circuit_counts(self, tenant: str, policy: Policy) -> CircuitCounts:
         """How many circuits are in each state."""
-        return await self._threads.read(_circuit_counts, tenant)
+        return await self._threads.read(browsing.circuit_counts, tenant, policy, self._clock)
 
     async def circuits(self, tenant: str, policy: Policy, search: CircuitSearch) -> Sequence[CircuitRow]:
         """Stored circuits that the policy covers and that match, by scope."""
-        return await self._threads.read(_circuits, tenant, policy, search, self._clock)
+        return await self._threads_for(search.text is not None).read(browsing.circuits, tenant, policy, search, self._clock)
 
     async def stored(self, tenant: str, scopes: Sequence[str]) -> frozenset[str]:
         """Which of these circuits are stored."""
-        return await self._threads.read(_are_stored, tenant, scopes)
+        return await self._threads.read(browsing.are_stored, tenant, scopes)
 
     async def outcomes(self, tenant: str, lasts: Mapping[str, int], limit: int) -> Mapping[str, Sequence[Entry]]:
         """The latest outcomes of some circuits, oldest first."""
-        return await self._threads.read(_outcomes, tenant, lasts, limit)
+        return await self._threads.read(browsing.latest_outcomes, tenant, lasts, limit)
 
     async def search(self, tenant: str, search: DecisionSearch) -> DecisionPage:
         """Decisions that match."""
-        return await self._threads.read(_search, tenant, search)
+        return await self._threads_for(search.picks).read(_search, tenant, search)
 
     async def decisions_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Decision]:
         """Decisions by id."""
@@ -67,98 +80,49 @@ class SqlCatalogue:
 
     async def waiting(self, tenant: str) -> Mapping[str, int]:
         """How many decisions wait, by what for."""
-        return await self._threads.read(_waiting, tenant)
+        return await self._threads.read(waiting_counts, tenant)
+
+    async def waiting_decisions(self, tenant: str, search: WaitingSearch) -> Sequence[Decision]:
+        """The decisions that wait and match."""
+        return await self._threads.read(waiting_decisions, tenant, search)
+
+    async def hits_of(self, tenant: str, agent_id: str, since: int, limit: int) -> Sequence[Hit]:
+        """The latest times that an agent ran into a tripwire."""
+        return await self._threads.read(latest_hits, tenant, agent_id, since, limit)
 
     async def events(self, tenant: str, search: EventSearch) -> Sequence[Told]:
         """Events that match, newest first."""
-        return await self._threads.read(_events, tenant, search)
+        return await self._threads.read(told_events, tenant, search)
 
     async def agents(
         self, tenant: str, *, text: str | None, posture: Posture | None, after: str | None, limit: int
     ) -> Mapping[str, int | None]:
         """Agents by id, with the time of their last decision."""
-        return await self._threads.read(_agents, tenant, text, posture, after, limit)
+        return await self._threads_for(text is not None).read(_agents, tenant, text, posture, after, limit)
 
     async def posture_counts(self, tenant: str) -> Mapping[str, int]:
         """How many agents that were ever moved are in each posture."""
         return await self._threads.read(_posture_counts, tenant)
 
-    async def usage(self, tenant: str, subject: str) -> Usage:
-        """What a subject has used."""
-        return await self._threads.read(_usage, tenant, subject)
+    async def given_up(self, tenant: str) -> Sequence[GivenUp]:
+        """What was given up of the tenant's alerts, by channel."""
+        return await self._threads.read(given_up, tenant)
 
+    async def usages(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, Usage]:
+        """What some subjects have used."""
+        return await self._threads.read(_usages, tenant, subjects)
 
-def _circuit_counts(connection: Connection, tenant: str) -> CircuitCounts:
-    table = tables.circuits
-    of_users = and_(table.c.scope >= _USERS, table.c.scope < _AFTER_USERS)
-    kind = case((of_users, 1), else_=0)
-    query = (
-        select(kind, table.c.state, func.count())
-        .where(table.c.tenant == tenant, table.c.archived_at.is_(None))
-        .group_by(kind, table.c.state)
-    )
-    counts: tuple[dict[State, int], dict[State, int]] = ({}, {})
-    for which, state, number in connection.execute(query):
-        counts[which][State(state)] = number
-    return CircuitCounts(*counts)
+    async def usages_per(self, tenant: str, per: Per, limit: int) -> Mapping[str, Usage]:
+        """What the first subjects of a kind have used."""
+        return await self._threads.read(_usages_per, tenant, per, limit)
 
-
-def _circuits(connection: Connection, tenant: str, policy: Policy, search: CircuitSearch, clock: Clock) -> Sequence[CircuitRow]:
-    now, after = current_time(connection, clock), search.after
-    found: list[CircuitRow] = []
-    while len(found) < search.limit:
-        page = [circuit_of(row.data) for row in connection.execute(_circuits_query(tenant, search, after))]
-        found.extend(row for circuit in page if (row := _as_of(connection, tenant, policy, circuit, now)) is not None)
-        if len(page) < search.limit:
-            break
-        after = page[-1].scope
-    return found[: search.limit]
-
-
-def _circuits_query(tenant: str, search: CircuitSearch, after: str | None) -> Select[Any]:
-    table = tables.circuits
-    query = select(table.c.data).where(table.c.tenant == tenant, table.c.archived_at.is_(None))
-    if search.of_users:
-        query = query.where(table.c.scope >= _USERS, table.c.scope < _AFTER_USERS)
-    else:
-        query = query.where(or_(table.c.scope < _USERS, table.c.scope >= _AFTER_USERS))
-    if search.state is not None:
-        query = query.where(table.c.state == search.state.value)
-    if after is not None:
-        query = query.where(table.c.scope > after)
-    if search.text:
-        query = query.where(table.c.scope.icontains(search.text, autoescape=True))
-    return query.order_by(table.c.scope).limit(search.limit)
-
-
-def _as_of(connection: Connection, tenant: str, policy: Policy, circuit: Circuit, now: int) -> CircuitRow | None:
-    """The circuit, time having passed for it; none when no policy covers it."""
-    settings = policy.circuits.covering_text(circuit.scope)
-    if settings is None:
-        return None
-    loader = Loader(connection, CircuitCache(), 1)
-    loader.loaded.circuits[tenant, circuit.scope] = circuit
-    past = loader.past((tenant, circuit.scope), settings, now)
-    return CircuitRow(breaker.advance(circuit, settings, past, now).circuit, now)
-
-
-def _are_stored(connection: Connection, tenant: str, scopes: Sequence[str]) -> frozenset[str]:
-    return frozenset(row.scope for row in _SCOPES.rows(connection, tenant, scopes, lock=False))
-
-
-def _outcomes(connection: Connection, tenant: str, lasts: Mapping[str, int], limit: int) -> Mapping[str, Sequence[Entry]]:
-    table = tables.circuit_log
-    used = [and_(table.c.scope == scope, table.c.seq > last - limit) for scope, last in lasts.items() if last]
-    found: dict[str, list[Entry]] = {scope: [] for scope in lasts}
-    if used:
-        query = select(table).where(table.c.tenant == tenant, or_(*used), table.c.kind == EntryKind.OUTCOME.value)
-        for row in connection.execute(query.order_by(table.c.scope, table.c.seq)):
-            found[row.scope].append(entry_of(row))
-    return found
+    def _threads_for(self, searches: bool) -> ReadThreads:
+        return self._searching if searches else self._threads
 
 
 def _search(connection: Connection, tenant: str, search: DecisionSearch) -> DecisionPage:
     table = tables.decisions
+    search = search if search.picks else replace(search, scans=search.limit + 1)
     scanned = _scanned(tenant, search).subquery()
     matches = [
         scanned.c[name] == str(value)
@@ -170,6 +134,8 @@ def _search(connection: Connection, tenant: str, search: DecisionSearch) -> Deci
         }.items()
         if value is not None
     ]
+    declared = {"type": search.type, "stakes": search.stakes}
+    matches += [_declared(connection, scanned.c.facts, name) == str(value) for name, value in declared.items() if value is not None]
     if search.text:
         matches.append(or_(scanned.c.facts.icontains(_as_stored(search.text), autoescape=True), scanned.c.id == search.text))
     query = select(scanned).where(*matches).order_by(scanned.c.at.desc(), scanned.c.id.desc()).limit(search.limit + 1)
@@ -188,10 +154,19 @@ def _scanned(tenant: str, search: DecisionSearch) -> Select[Any]:
     query = select(table).where(table.c.tenant == tenant)
     if search.agent is not None:
         query = query.where(table.c.agent_id == search.agent)
+    if search.since is not None:
+        query = query.where(table.c.at >= search.since)
+    if search.until is not None:
+        query = query.where(table.c.at < search.until)
     if search.before is not None:
         at, id = search.before
         query = query.where(table.c.at <= at, or_(table.c.at < at, table.c.id < id))
     return query.order_by(table.c.at.desc(), table.c.id.desc()).limit(search.scans)
+
+
+def _declared(connection: Connection, facts: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """A text among the facts of an action."""
+    return func.json_extract(facts, f"$.{name}") if is_sqlite(connection) else cast(facts, JSON)[name].as_string()
 
 
 def _as_stored(text: str) -> str:
@@ -213,37 +188,6 @@ def _glance(connection: Connection, tenant: str, since: int, limit: int) -> Glan
     )
     seen = [Seen(*row) for row in connection.execute(query)]
     return Glance(seen[:limit], len(seen) <= limit)
-
-
-def _waiting(connection: Connection, tenant: str) -> Mapping[str, int]:
-    table = tables.decisions
-    query = (
-        select(table)
-        .where(table.c.tenant == tenant, table.c.due_at.is_not(None), table.c.status == Status.PENDING.value)
-        .limit(_MOST_WAITING)
-    )
-    counts: dict[str, int] = {}
-    for row in connection.execute(query):
-        pending = decision_of(row).waits_for
-        if pending is not None:
-            counts[pending.kind] = counts.get(pending.kind, 0) + 1
-    return counts
-
-
-def _events(connection: Connection, tenant: str, search: EventSearch) -> Sequence[Told]:
-    table = tables.events
-    query = select(table).where(table.c.tenant == tenant)
-    query = query.where(table.c.subject == search.subject) if search.subject is not None else query.where(tables.TOLD)
-    if search.kind is not None:
-        query = query.where(table.c.type.startswith(f"{search.kind}.", autoescape=True))
-    if search.types:
-        query = query.where(table.c.type.in_(sorted(event_type.value for event_type in search.types)))
-    if search.since is not None:
-        query = query.where(table.c.at >= search.since)
-    if search.before is not None:
-        query = query.where(table.c.id < search.before)
-    rows = connection.execute(query.order_by(table.c.id.desc()).limit(search.limit))
-    return [Told(row.id, event_of(row)) for row in rows]
 
 
 def _agents(
@@ -287,7 +231,12 @@ def _posture_counts(connection: Connection, tenant: str) -> Mapping[str, int]:
     return {row.posture: row.number for row in connection.execute(query)}
 
 
-def _usage(connection: Connection, tenant: str, subject: str) -> Usage:
+def _usages(connection: Connection, tenant: str, subjects: Sequence[str]) -> Mapping[str, Usage]:
+    return {row.subject: usage_of(row.subject, row.data) for row in _USAGE.rows(connection, tenant, subjects, lock=False)}
+
+
+def _usages_per(connection: Connection, tenant: str, per: Per, limit: int) -> Mapping[str, Usage]:
     table = tables.usage
-    text = connection.execute(select(table.c.data).where(table.c.tenant == tenant, table.c.subject == subject)).scalar_one_or_none()
-    return usage_of(subject, text) if text is not None else Usage(subject)
+    of_kind = table.c.subject == per.value if per is Per.GLOBAL else and_(table.c.subject >= f"{per}:", table.c.subject < f"{per};")
+    query = select(table.c.subject, table.c.data).where(table.c.tenant == tenant, of_kind).order_by(table.c.subject).limit(limit)
+    return {row.subject: usage_of(row.subject, row.data) for row in connection.execute(query)}

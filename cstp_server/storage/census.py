@@ -8,7 +8,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from cstp_server.domain.circuit_state import State
 from cstp_server.domain.events import EventType
 from cstp_server.domain.postures import POSTURES, AgentPosture, Posture, TransitionType
-from cstp_server.services.ports import StoreCounts
+from cstp_server.services.ports import AlertCounts, StoreCounts
 from cstp_server.storage import tables
 from cstp_server.storage.engine import is_sqlite
 from cstp_server.storage.postures import posture_of
@@ -29,7 +29,20 @@ def store_counts(connection: Connection) -> StoreCounts:
         known = label if label in POSTURES else Posture.BLOCKED.label
         standing[known] = standing.get(known, 0) + count
     count, since = connection.execute(waiting).one()
-    return StoreCounts({(row[0], row[1]): row[2] for row in connection.execute(in_use)}, standing, count, since)
+    circuits_in_use = {(row[0], row[1]): row[2] for row in connection.execute(in_use)}
+    return StoreCounts(circuits_in_use, standing, count, since, _alerts(connection))
+
+
+def _alerts(connection: Connection) -> dict[str, AlertCounts]:
+    """Of every channel that has any."""
+    table = tables.outbox
+    waiting = select(table.c.channel, func.count(), func.min(table.c.queued_at)).where(table.c.dead_at.is_(None)).group_by(table.c.channel)
+    dead = select(table.c.channel, func.count()).where(table.c.dead_at.is_not(None)).group_by(table.c.channel)
+    given_up = {row[0]: row[1] for row in connection.execute(dead)}
+    found = {channel: AlertCounts(dead=count) for channel, count in given_up.items()}
+    for channel, count, since in connection.execute(waiting):
+        found[channel] = AlertCounts(count, since, given_up.get(channel, 0))
+    return found
 
 
 def known_agents(connection: Connection, tenant: str) -> dict[str, AgentPosture | None]:

@@ -1,6 +1,10 @@
-"""Duties that one process at a time sees to: leases that are as durable as what they are about (`services.ports.Duties`)."""
+"""Duties that one process at a time sees to: leases that are as durable as what they are about (`services.ports.Duties`).
 
-from sqlalchemy import Connection, or_, select, update
+The time of the store may be put back. A lease that would run for more than twice as long as whoever asks would have it was written
+by a clock that went ahead: it counts as run out, or else nobody would see to the duty until that time has come again.
+"""
+
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cstp_server.clock import Clock
@@ -8,6 +12,8 @@ from cstp_server.services.ports import Duty
 from cstp_server.storage import tables
 from cstp_server.storage.engine import current_time, is_sqlite
 from cstp_server.storage.reader import ReadThreads
+
+_LEASES_AHEAD = 2
 
 
 class SqlDuties:
@@ -20,7 +26,7 @@ class SqlDuties:
 
     async def take(self, name: str, holder: str, ms: int) -> Duty | None:
         """The duty, unless another process has it."""
-        if await self._reading.read(_is_others, name, holder, self._clock):
+        if await self._reading.read(_is_others, name, holder, ms, self._clock):
             return None
         return await self._writing.read(_take, name, holder, ms, self._clock)
 
@@ -33,25 +39,30 @@ class SqlDuties:
         await self._writing.read(_leave, name, holder)
 
 
-def _is_others(connection: Connection, name: str, holder: str, clock: Clock) -> bool:
+def _is_others(connection: Connection, name: str, holder: str, ms: int, clock: Clock) -> bool:
     """Whether another process has it."""
     known = connection.execute(select(tables.duties).where(tables.duties.c.name == name)).one_or_none()
-    return known is not None and known.holder != holder and known.until > current_time(connection, clock)
+    return known is not None and known.holder != holder and not _is_over(known.until, current_time(connection, clock), ms)
+
+
+def _is_over(until: int, now: int, ms: int) -> bool:
+    """Whether a lease until then has run out, for whoever would take it for `ms`. `now` is read after `until`: it is the later time."""
+    return not now < until <= now + _LEASES_AHEAD * ms
 
 
 def _take(connection: Connection, name: str, holder: str, ms: int, clock: Clock) -> Duty | None:
     """Of several who find it free, the first one has it; who finds it being taken does not wait."""
-    table, now = tables.duties, current_time(connection, clock)
+    table = tables.duties
     known = connection.execute(select(table).where(table.c.name == name).with_for_update(skip_locked=True)).one_or_none()
+    now = current_time(connection, clock)
     if known is None:
         dialect = sqlite if is_sqlite(connection) else postgresql
         new = dialect.insert(table).values(name=name, holder=holder, until=now + ms, progress="").on_conflict_do_nothing()
         return Duty(now, "") if connection.execute(new.returning(table.c.name)).one_or_none() is not None else None
-    if known.holder != holder and known.until > now:
+    if known.holder != holder and not _is_over(known.until, now, ms):
         return None
-    is_free = or_(table.c.holder == holder, table.c.until <= now)
-    taken = update(table).where(table.c.name == name, is_free).values(holder=holder, until=now + ms)
-    return Duty(now, known.progress) if connection.execute(taken).rowcount == 1 else None
+    connection.execute(update(table).where(table.c.name == name).values(holder=holder, until=now + ms))
+    return Duty(now, known.progress)
 
 
 def _keep(connection: Connection, name: str, holder: str, ms: int, progress: str, clock: Clock) -> bool:

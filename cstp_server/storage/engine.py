@@ -14,6 +14,9 @@ from cstp_server.storage.database_file import DatabaseFile, OpenFile, open_or_cr
 
 _BUSY_SECONDS = 5.0
 _STATEMENT_TIMEOUT_MS = 5_000
+_IDLE_TIMEOUT_MS = 30_000
+_ISOLATION = "READ COMMITTED"
+"""Whatever the database's default is: who has waited for a lock must see what was committed meanwhile."""
 _WAL_ATTEMPTS = 100
 _WAL_PAUSE_SECONDS = 0.05
 _PRIMARY_CODE = 0xFF
@@ -60,7 +63,7 @@ def writing_engine(url: URL, file: DatabaseFile | None = None) -> Engine:
 
     With a `file` its connections are to that file alone, which they do not make; without one a SQLite file that is not there is made.
     """
-    return _sqlite_engine(url, "BEGIN IMMEDIATE", file) if _is_sqlite(url) else _postgres_engine(url)
+    return _sqlite_engine(url, "BEGIN IMMEDIATE", file) if _is_sqlite(url) else _postgres_engine(url, isolation_level=_ISOLATION)
 
 
 def reading_engine(url: URL, connections: int, file: DatabaseFile | None = None) -> Engine:
@@ -72,9 +75,9 @@ def reading_engine(url: URL, connections: int, file: DatabaseFile | None = None)
 
 def passing_engine(url: URL, file: DatabaseFile | None = None) -> Engine:
     """An engine that keeps no connection, for commands that do one thing and end. `file` as for `writing_engine`."""
-    return (
-        _sqlite_engine(url, "BEGIN IMMEDIATE", file, poolclass=NullPool) if _is_sqlite(url) else _postgres_engine(url, poolclass=NullPool)
-    )
+    if _is_sqlite(url):
+        return _sqlite_engine(url, "BEGIN IMMEDIATE", file, poolclass=NullPool)
+    return _postgres_engine(url, poolclass=NullPool, isolation_level=_ISOLATION)
 
 
 def verify_file(connection: Connection) -> None:
@@ -153,6 +156,11 @@ def _write_ahead(connection: OpenFile) -> None:
 
 
 def _postgres_engine(url: URL, **options: object) -> Engine:
-    timeouts = f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_STATEMENT_TIMEOUT_MS}"
-    connect_args = {"connect_timeout": 3, "options": timeouts, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    timeouts = {
+        "statement_timeout": _STATEMENT_TIMEOUT_MS,
+        "lock_timeout": _STATEMENT_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": _IDLE_TIMEOUT_MS,  # a process that is frozen in a transaction keeps its locks no longer
+    }
+    settings = " ".join(f"-c {name}={ms}" for name, ms in timeouts.items())
+    connect_args = {"connect_timeout": 3, "options": settings, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     return create_engine(url, connect_args=connect_args, hide_parameters=True, **options)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.tripwires import Hit, TripwireSeverity
@@ -39,7 +39,31 @@ def hit_counts(connection: Connection, tenant: str, since: int | None, agent: st
         query = query.where(table.c.at >= since)
     if agent is not None:
         query = query.where(table.c.agent_id == agent)
+    elif since is not None:
+        query = query.where(table.c.tripwire.in_(_tripwires(tenant)))
     return [
         HitCount(tripwire, TripwireSeverity(gravest).label, agent_id, hits - int(shadows), int(shadows), last_at)
         for tripwire, agent_id, hits, shadows, last_at, gravest in connection.execute(query)
     ]
+
+
+def _tripwires(tenant: str) -> Select[Any]:
+    """The tripwires that were ever run into: one index look-up for each, so that of each only the hits that are asked for need be read."""
+    table = tables.tripwire_hits
+    found = select(func.min(table.c.tripwire).label("tripwire")).where(table.c.tenant == tenant).cte("found", recursive=True)
+    following = select(func.min(table.c.tripwire)).where(table.c.tenant == tenant, table.c.tripwire > found.c.tripwire).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.tripwire.is_not(None)))
+    return select(found.c.tripwire).where(found.c.tripwire.is_not(None))
+
+
+def latest_hits(connection: Connection, tenant: str, agent: str, since: int, limit: int) -> Sequence[Hit]:
+    """The latest times that an agent ran into a tripwire since a time, newest first."""
+    table = tables.tripwire_hits
+    query = select(table).where(table.c.tenant == tenant, table.c.agent_id == agent, table.c.at >= since)
+    rows = connection.execute(query.order_by(table.c.at.desc(), table.c.decision_id.desc(), table.c.tripwire).limit(limit))
+    return [hit_of(row) for row in rows]
+
+
+def hit_of(row: Any) -> Hit:
+    """The hit that `hit_row` wrote."""
+    return Hit(row.tripwire, row.severity, row.agent_id, row.decision_id, row.at, Mode(row.mode), bool(row.trust_impact))

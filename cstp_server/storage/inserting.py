@@ -7,6 +7,7 @@ event loop is busy it gets the lock back late; one statement for sixteen rows is
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
@@ -20,11 +21,12 @@ _LARGEST = 64
 
 
 class BulkInsert:
-    """An insert of these columns into a table."""
+    """An insert of these columns, at least two, into a table."""
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self._table = table
         self._columns = tuple(columns)
+        self._values_of = itemgetter(*columns)
         self._of_size = cache(self._compile)
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -32,9 +34,8 @@ class BulkInsert:
         if not is_sqlite(connection):
             connection.execute(self._statement(postgresql.insert(self._table)), rows)
             return
-        columns = self._columns
         for part in _powers_of_two(rows):
-            connection.exec_driver_sql(self._of_size(len(part)), tuple([row[name] for row in part for name in columns]))
+            connection.exec_driver_sql(self._of_size(len(part)), tuple(chain.from_iterable(map(self._values_of, part))))
 
     def execute_tuples(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows whose values are in the order of the table's columns, as those of the insert must be, too."""

@@ -143,10 +143,12 @@ class Journal:
 
     def anchor(self, connection: Connection, clock: Clock, kind: AnchorKind) -> tuple[Head, Anchor] | None:
         """Anchor what is committed of the chain, in a transaction of its own; to be noted (`anchored`) when that is committed, too."""
-        head = self._head
-        if head is None or head.generation != generation_of(connection):
+        if self._head_in(connection) is None:
             return None
         lock_ledger(connection)
+        head = self._head_in(connection)  # as it is now: while this one waited, another anchor may have been made
+        if head is None:
+            return None
         self._look_back(connection, head)
         now = current_time(connection, clock)
         if now - head.anchor.at > LAPSE_MS:
@@ -158,6 +160,10 @@ class Journal:
         with self._changing:
             if self._head is not None and self._head.chain == head.chain:
                 self._head = replace(self._head, anchor=anchor) if anchor.kind is not AnchorKind.END else None
+
+    def _head_in(self, connection: Connection) -> Head | None:
+        head = self._head
+        return head if head is not None and head.generation == generation_of(connection) else None
 
     def _look_back(self, connection: Connection, head: Head) -> None:
         """What this process has entered in the ledger must still be there: only a restored backup, or somebody's hand, takes it away."""

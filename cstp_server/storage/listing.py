@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, TextClause, func, select, tuple_, union_all
 
 from cstp_server.services.ports import EventEntry, EventQuery
 from cstp_server.storage import tables
@@ -17,13 +17,17 @@ def event_entries(connection: Connection, tenant: str, query: EventQuery) -> Seq
     ids = _of_subject(tenant, query) if query.subject is not None else _of_types(connection, tenant, query)
     if ids is None:
         return []
-    found = select(tables.events).where(_EVENTS.id.in_(ids)).order_by(_EVENTS.at.desc(), _EVENTS.id.desc())
-    return [_entry(row) for row in connection.execute(found)]
+    return [_entry(row) for row in connection.execute(those_of(ids))]
+
+
+def those_of(ids: Select[Any]) -> Select[Any]:
+    """The events with the selected ids, newest first."""
+    return select(tables.events).where(_EVENTS.id.in_(ids)).order_by(_EVENTS.at.desc(), _EVENTS.id.desc())
 
 
 def _of_subject(tenant: str, query: EventQuery) -> Select[Any]:
     """An index knows the events of a subject in their order."""
-    found = _newest(_EVENTS.subject == query.subject, tenant, query)
+    found = newest(_EVENTS.subject == query.subject, tenant, query)
     if query.types:
         found = found.where(_EVENTS.type.in_(query.types))
     return select(found.subquery().c.id)
@@ -32,14 +36,18 @@ def _of_subject(tenant: str, query: EventQuery) -> Select[Any]:
 def _of_types(connection: Connection, tenant: str, query: EventQuery) -> Select[Any] | None:
     """The newest ones of each type are found at once, however rare it is; the newest of these are the newest of all."""
     types = query.types or _types_of(connection, tenant)
-    if not types:
-        return None
-    of_each = [_newest(_EVENTS.type == name, tenant, query).subquery() for name in types]
+    return newest_of_types(types, tenant, query) if types else None
+
+
+def newest_of_types(types: Sequence[str], tenant: str, query: EventQuery) -> Select[Any]:
+    """The ids of the newest events of these types, of which there is one at least."""
+    of_each = [newest(_EVENTS.type == name, tenant, query).subquery() for name in types]
     together = union_all(*[select(each.c.at, each.c.id) for each in of_each]).subquery()
     return select(select(together.c.id).order_by(together.c.at.desc(), together.c.id.desc()).limit(query.limit).subquery().c.id)
 
 
-def _newest(chosen: ColumnElement[bool], tenant: str, query: EventQuery) -> Select[Any]:
+def newest(chosen: ColumnElement[bool] | TextClause, tenant: str, query: EventQuery) -> Select[Any]:
+    """Time and id of the newest events that are chosen by what begins an index, within the query's times."""
     found = select(_EVENTS.at, _EVENTS.id).where(_EVENTS.tenant == tenant, chosen)
     if query.since is not None:
         found = found.where(_EVENTS.at >= query.since)

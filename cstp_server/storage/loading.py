@@ -1,6 +1,6 @@
 """The rows that a batch of use cases works on, read in the transaction that will write them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import field
 from itertools import groupby
 from operator import itemgetter
@@ -162,21 +162,15 @@ class Loader:
     def missing_rows(self, tenant: str, needs: Needs) -> bool:
         """Whether a decision or a circuit of these needs has not been read, or not been locked though it is to change."""
         loaded = self.loaded
-        if any((tenant, id) not in loaded.decisions for id in needs.decisions):
-            return True
-        if any((tenant, agent_id) not in loaded.postures for agent_id in needs.postures):
-            return True
-        if any((tenant, agent_id) not in loaded.owned for agent_id in needs.moves):
-            return True
-        if any((tenant, subject) not in loaded.usage for subject in needs.usage):
-            return True
-        if needs.habits and any((tenant, agent_id) not in loaded.habits for agent_id in needs.habits):
-            return True
-        if needs.dimensions and any((tenant, name) not in loaded.dimensions for name in needs.dimensions):
-            return True
-        return any(
-            (tenant, scope) not in loaded.circuits or (need.writes and self._locks and (tenant, scope) not in loaded.locked)
-            for scope, need in needs.circuits.items()
+        return (
+            _lacks(loaded.decisions, tenant, needs.decisions)
+            or _lacks(loaded.postures, tenant, needs.postures)
+            or _lacks(loaded.owned, tenant, needs.moves)
+            or _lacks(loaded.usage, tenant, needs.usage)
+            or _lacks(loaded.habits, tenant, needs.habits)
+            or _lacks(loaded.dimensions, tenant, needs.dimensions)
+            or _lacks(loaded.circuits, tenant, needs.circuits)
+            or (self._locks and _lacks(loaded.locked, tenant, [scope for scope, need in needs.circuits.items() if need.writes]))
         )
 
     def missing(self, tenant: str, needs: Needs) -> bool:
@@ -458,6 +452,13 @@ def _keep(known: dict[Key, T], found: Mapping[Key, T], size: int) -> None:
     if len(known) + len(found) > size:
         known.clear()
     known.update(found)
+
+
+def _lacks(known: Container[Key], tenant: str, names: Iterable[str]) -> bool:
+    for name in names:  # noqa: SIM110 - to make a generator costs more than to look at what a check needs
+        if (tenant, name) not in known:
+            return True
+    return False
 
 
 def _is_missing(loaded: Loaded, key: Key, need: CircuitNeed) -> bool:

@@ -102,9 +102,9 @@ def latest_events(connection: Connection, limit: int) -> Sequence[Happened]:
     return [Happened(id, tenant, EventType(kind), subject, at) for id, tenant, kind, subject, at in connection.execute(query)]
 
 
-def tenants(connection: Connection) -> Sequence[str]:
-    """Every tenant that has decisions; one index look-up each."""
-    tenant, found, last = tables.decisions.c.tenant, list[str](), ""
+def tenants(connection: Connection, table: str) -> Sequence[str]:
+    """Every tenant that has rows in a table whose key begins with the tenant; one index look-up each."""
+    tenant, found, last = tables.metadata.tables[table].c.tenant, list[str](), ""
     while (following := connection.execute(select(func.min(tenant)).where(tenant > last)).scalar()) is not None:
         found.append(following)
         last = following

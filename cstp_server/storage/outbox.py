@@ -1,27 +1,34 @@
 """Alerts that wait to be sent: rows <-> what the use cases know of them (`services.notifying.Outbox`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from cstp_server.clock import Clock
 from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.events import Event, EventType
-from cstp_server.services.notifying import Letter, Parcel, Waiting
+from cstp_server.services.notifying import GivenUp, Letter, Parcel, Retried, Waiting
 from cstp_server.services.ports import Duties, OutboxChange
 from cstp_server.storage import tables
+from cstp_server.storage.anchors import lock_ledger
 from cstp_server.storage.engine import current_time
 from cstp_server.storage.inserting import BulkInsert, BulkUpsert
+from cstp_server.storage.journal import Journal
 from cstp_server.storage.reader import ReadThreads
 
 DELIVERY = "notifications"
 """The duty of the one process that sends."""
 _LONGEST_ERROR = 500
+_UNKNOWN = "unknown"
 _MOST_IN_A_PARCEL = 10_000
 _MOST_SHOWN = 20
+_TIDIED_AT_ONCE = 500
 _KEY = ("tenant", "channel", "id")
+_GATE_KEY = ("tenant", "channel", "subject")
 _table = tables.outbox
 _gates = tables.outbox_gates
 
@@ -64,10 +71,10 @@ def _rows(event: Event, id: str, subject: str, channels: Sequence[str]) -> Itera
 
 
 def write_changes(connection: Connection, changes: Sequence[tuple[str, OutboxChange]]) -> None:
-    """Carry out what became of alerts, by tenant."""
+    """Carry out what became of alerts, by tenant. Alerts are locked before gates, and both in order, as everybody does here."""
     sent = [_key(tenant, change, id) for tenant, change in changes for id in change.sent]
     if sent:
-        connection.execute(_DROP, sent)
+        connection.execute(_DROP, sorted(sent, key=_place))
     failed = [
         _key(tenant, change, id) | {"new_error": _told(change), "new_dead_at": change.at if id in dead else None}
         for tenant, change in changes
@@ -75,7 +82,7 @@ def write_changes(connection: Connection, changes: Sequence[tuple[str, OutboxCha
         for id in (*change.failed, *change.dead)
     ]
     if failed:
-        connection.execute(_FAIL, failed)
+        connection.execute(_FAIL, sorted(failed, key=_place))
     gates = {
         (tenant, change.channel, change.subject): {
             "tenant": tenant,
@@ -96,11 +103,16 @@ def _key(tenant: str, change: OutboxChange, id: str) -> dict[str, Any]:
     return {"key_tenant": tenant, "key_channel": change.channel, "key_id": id}
 
 
+def _place(key: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(key[f"key_{name}"] for name in _KEY)
+
+
 _OF_KEY = [_table.c[name] == bindparam(f"key_{name}") for name in _KEY]
 _DROP = delete(_table).where(*_OF_KEY)
 _FAIL = (
     update(_table).where(*_OF_KEY).values(attempts=_table.c.attempts + 1, error=bindparam("new_error"), dead_at=bindparam("new_dead_at"))
 )
+_REVIVE = update(_table).where(*_OF_KEY).values(dead_at=None, attempts=0, queued_at=bindparam("new_queued_at"))
 _REPLACE_GATES = BulkUpsert(_gates, ("tenant", "channel", "subject"), ("not_before",))
 
 
@@ -121,37 +133,59 @@ def due(connection: Connection, channel: str, limit: int, clock: Clock) -> Seque
 
 def parcel(connection: Connection, tenant: str, channel: str, subject: str, clock: Clock) -> Parcel | None:
     """All that waits for the subject on the channel; none when nothing does."""
-    waiting: Select[Any] = (
+    query = (
         select(_table.c.id, _table.c.attempts, _table.c.queued_at)
         .where(_table.c.channel == channel, _table.c.tenant == tenant, _table.c.subject == subject, _table.c.dead_at.is_(None))
         .order_by(_table.c.at.desc(), _table.c.id.desc())
+        .limit(_MOST_IN_A_PARCEL)
     )
-    rows = connection.execute(waiting.limit(_MOST_IN_A_PARCEL)).all()
-    newest = connection.execute(waiting.add_columns(_table.c.event).limit(_MOST_SHOWN)).all()
-    if not rows or not newest:
+    rows = connection.execute(query).all()
+    if not rows:
         return None
-    known = {row.id for row in rows}
-    return Parcel(
-        tenant,
-        channel,
-        subject,
-        tuple(Waiting(row.id, row.attempts, row.queued_at) for row in reversed(rows)),
-        tuple((row.id, _event(tenant, row.event)) for row in reversed(newest) if row.id in known),
-        current_time(connection, clock),
-    )
+    newest, unreadable = _newest(connection, tenant, channel, [row.id for row in rows])
+    alerts = [Waiting(row.id, row.attempts, row.queued_at) for row in reversed(rows)]
+    waiting = tuple(each for each in alerts if newest and each.id not in unreadable)
+    unread = tuple(each for each in alerts if each.id in unreadable)
+    if not waiting and not unread:
+        return None
+    return Parcel(tenant, channel, subject, waiting, tuple(reversed(newest)), current_time(connection, clock), unread)
 
 
-def _event(tenant: str, text: str) -> Event:
-    document = orjson.loads(text)
-    return Event(
-        EventType(document["type"]),
-        tenant,
-        document["subject"],
-        document["actor"],
-        document["at"],
-        document["policy_version"],
-        document["data"],
-    )
+def _newest(connection: Connection, tenant: str, channel: str, ids: Sequence[str]) -> tuple[list[tuple[str, Event]], set[str]]:
+    """The first of these as events, as many as are shown, and those among them that cannot be read, however many are."""
+    events, unread = list[tuple[str, Event]](), set[str]()
+    for start in range(0, len(ids), _MOST_SHOWN):
+        page = ids[start : start + _MOST_SHOWN]
+        query = select(_table.c.id, _table.c.event).where(_table.c.tenant == tenant, _table.c.channel == channel, _table.c.id.in_(page))
+        texts = {row.id: row.event for row in connection.execute(query)}
+        for id in page:
+            if id not in texts:
+                continue
+            event = _event(tenant, texts[id])
+            if event is not None:
+                events.append((id, event))
+            else:
+                unread.add(id)
+        if events:
+            break
+    return events, unread
+
+
+def _event(tenant: str, text: str) -> Event | None:
+    """None where it cannot be read: a newer version of the service has written it, or somebody's hand."""
+    try:
+        document = orjson.loads(text)
+        return Event(
+            EventType(document["type"]),
+            tenant,
+            document["subject"],
+            document["actor"],
+            document["at"],
+            document["policy_version"],
+            document["data"],
+        )
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def letters(connection: Connection, *, dead: bool, limit: int) -> Sequence[Letter]:
@@ -163,33 +197,103 @@ def letters(connection: Connection, *, dead: bool, limit: int) -> Sequence[Lette
 
 
 def _letter(row: Any) -> Letter:
-    event = orjson.loads(row.event)
-    return Letter(row.tenant, row.channel, row.id, event["type"], event["subject"], row.at, row.attempts, row.dead_at, row.error)
+    kind, subject = _named(row.event)
+    return Letter(row.tenant, row.channel, row.id, kind, subject or row.subject, row.at, row.attempts, row.dead_at, row.error)
 
 
-def retry(connection: Connection, id: str | None, clock: Clock) -> int:
-    """Send soon what was given up, all of it or one alert, and one that waits for its next attempt as well; how many."""
+def given_up(connection: Connection, tenant: str) -> Sequence[GivenUp]:
+    """What was given up of a tenant's alerts, by channel, the one that failed last first."""
+    of_tenant = select(_table.c.channel, func.count().label("number"), func.max(_table.c.dead_at).label("last"))
+    counted = of_tenant.where(_table.c.tenant == tenant, _table.c.dead_at.is_not(None)).group_by(_table.c.channel)
+    channels = sorted(connection.execute(counted), key=lambda row: (-row.last, row.channel))
+    return [GivenUp(row.channel, row.number, _last_error(connection, tenant, row.channel, row.last)) for row in channels]
+
+
+def _last_error(connection: Connection, tenant: str, channel: str, dead_at: int) -> str | None:
+    query = select(_table.c.error).where(_table.c.tenant == tenant, _table.c.channel == channel, _table.c.dead_at == dead_at)
+    return connection.execute(query.order_by(_table.c.id.desc()).limit(1)).scalar_one_or_none()
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The type and the subject of an event, whatever version has written it."""
+    try:
+        event = orjson.loads(text)
+        return str(event["type"]), str(event["subject"])
+    except (ValueError, LookupError, TypeError):
+        return _UNKNOWN, ""
+
+
+def retry(connection: Connection, id: str | None, clock: Clock, journal: Journal) -> int:
+    """Send soon what was given up, all of it or one alert, and one that waits for its next attempt as well; how many.
+
+    It is on record who was sent what again. In a transaction of its own.
+    """
     wanted = _table.c.dead_at.is_not(None) if id is None else _table.c.id == id
-    rows = connection.execute(select(_table.c.tenant, _table.c.channel, _table.c.id, _table.c.subject).where(wanted)).all()
+    columns = [_table.c[name] for name in (*_KEY, "subject")]
+    lock_ledger(connection)  # before any row, as whoever writes events and what becomes of alerts does
+    rows = connection.execute(select(*columns).where(wanted).order_by(*columns)).all()
+    if not rows:
+        return 0
     now = current_time(connection, clock)
-    for row in rows:
-        of_row = [_table.c[name] == getattr(row, name) for name in _KEY]
-        connection.execute(update(_table).where(*of_row).values(dead_at=None, attempts=0, queued_at=now))
-        of_gate = [_gates.c[name] == getattr(row, name) for name in ("tenant", "channel", "subject")]
-        connection.execute(delete(_gates).where(*of_gate))
+    connection.execute(_REVIVE, [{f"key_{name}": getattr(row, name) for name in _KEY} | {"new_queued_at": now} for row in rows])
+    _open_gates(connection, sorted({(row.tenant, row.channel, row.subject) for row in rows}))
+    told = [Retried(tenant, channel, [row.id for row in of_channel]) for (tenant, channel), of_channel in groupby(rows, itemgetter(0, 1))]
+    journal.write_at_once(connection, [retried.event(now) for retried in told], now)
     return len(rows)
 
 
-def tidy(connection: Connection, channels: Sequence[str], stray_before: int, dead_before: int, clock: Clock) -> int:
-    """Give up what is for channels that the policy has not had since `stray_before`, and forget what was given up before `dead_before`.
+def _open_gates(connection: Connection, gates: Iterable[tuple[str, str, str]]) -> None:
+    keys = [{f"key_{name}": value for name, value in zip(_GATE_KEY, gate, strict=True)} for gate in gates]
+    if keys:
+        connection.execute(_OPEN, keys)
 
-    How many were given up. Gates that are open are forgotten as well.
+
+_OPEN = delete(_gates).where(*[_gates.c[name] == bindparam(f"key_{name}") for name in _GATE_KEY])
+
+
+def reopen(connection: Connection, channel: str) -> None:
+    """Open the gates of what was tried on the channel and did not arrive. In a transaction of its own, which waits for nobody."""
+    is_tried = (
+        select(_table.c.id)
+        .where(
+            _table.c.channel == channel,
+            _table.c.tenant == _gates.c.tenant,
+            _table.c.subject == _gates.c.subject,
+            _table.c.dead_at.is_(None),
+            _table.c.attempts > 0,
+        )
+        .exists()
+    )
+    shut = select(*[_gates.c[name] for name in _GATE_KEY]).where(_gates.c.channel == channel, is_tried).with_for_update(skip_locked=True)
+    _open_gates(connection, sorted((row.tenant, row.channel, row.subject) for row in connection.execute(shut)))
+
+
+def strays(connection: Connection, known: Sequence[str]) -> Sequence[str]:
+    """The channels on which anything waits and that are none of these; one index look-up each."""
+    found, last = list[str](), ""
+    following = select(func.min(_table.c.channel)).where(_table.c.dead_at.is_(None))
+    while (channel := connection.execute(following.where(_table.c.channel > last)).scalar()) is not None:
+        found.append(channel)
+        last = channel
+    return [channel for channel in found if channel not in known]
+
+
+def tidy(connection: Connection, dead_before: int, clock: Clock) -> int:
+    """Forget a small batch of what was given up before `dead_before`, and of gates that are open; how many.
+
+    In a transaction of its own, which waits for nobody: what somebody else has just locked is left for the next time.
     """
     now = current_time(connection, clock)
-    connection.execute(delete(_gates).where(_gates.c.not_before <= now))
-    connection.execute(delete(_table).where(_table.c.dead_at <= dead_before))
-    strays = update(_table).where(_table.c.dead_at.is_(None), _table.c.queued_at <= stray_before, _table.c.channel.not_in(channels))
-    return connection.execute(strays.values(dead_at=now, error="the policy has no channel of this name")).rowcount
+    key, gate_key = [_table.c[name] for name in _KEY], [_gates.c[name] for name in _GATE_KEY]
+    forgotten = select(*key).where(_table.c.dead_at <= dead_before).limit(_TIDIED_AT_ONCE).with_for_update(skip_locked=True)
+    alerts = [tuple(row) for row in connection.execute(forgotten)]
+    if alerts:
+        connection.execute(delete(_table).where(tuple_(*key).in_(alerts)))
+    opened = select(*gate_key).where(_gates.c.not_before <= now).limit(_TIDIED_AT_ONCE).with_for_update(skip_locked=True)
+    gates = [tuple(row) for row in connection.execute(opened)]
+    if gates:
+        connection.execute(delete(_gates).where(tuple_(*gate_key).in_(gates)))
+    return len(alerts) + len(gates)
 
 
 class SqlOutbox:
@@ -217,6 +321,14 @@ class SqlOutbox:
         """All that waits for the subject on the channel; none when nothing does."""
         return await self._reading.read(parcel, tenant, channel, subject, self._clock)
 
-    async def tidy(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""
-        return await self._writing.read(tidy, channels, stray_before, dead_before, self._clock)
+    async def reopen(self, channel: str) -> None:
+        """Let what did not arrive on the channel be tried again at once."""
+        await self._writing.read(reopen, channel)
+
+    async def strays(self, known: Sequence[str]) -> Sequence[str]:
+        """The channels on which anything waits and that are none of these."""
+        return await self._reading.read(strays, known)
+
+    async def tidy(self, dead_before: int) -> int:
+        """Forget a small batch of what was given up before `dead_before`, and of gates that are open; how many."""
+        return await self._writing.read(tidy, dead_before, self._clock)

@@ -4,9 +4,9 @@ import structlog
 from sqlalchemy import Connection, delete, select
 
 from cstp_server.clock import Clock
-from cstp_server.domain.anchors import AnchorKind, AuditKeys
+from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys
 from cstp_server.storage import tables
-from cstp_server.storage.anchors import append, last_of_chain, lock_ledger
+from cstp_server.storage.anchors import append, last_of_chain, lines_after, lock_ledger
 from cstp_server.storage.engine import current_time
 
 PRUNED_AT_ONCE = 500
@@ -28,26 +28,53 @@ def chains_to_prune(connection: Connection, before: int) -> list[str]:
     return list(connection.execute(select(started.c.chain).where(started.c.kind == AnchorKind.START.value, is_there)).scalars())
 
 
-def prune_chain(connection: Connection, keys: AuditKeys, clock: Clock, writer: str, chain: str, before: int) -> int:
-    """Cut the chain at its last anchor from before a time, and delete a small batch of the events before the cut; how many.
+def ground_for(connection: Connection, chain: str, before: int) -> Anchor | None:
+    """The last anchor of a chain from before a time, where that chain could be cut."""
+    last = last_of_chain(connection, chain, before=before)
+    return last if last is not None and last.position else None
 
-    In a transaction of its own. An anchor whose seal is not right is no ground to delete anything.
+
+def prove(connection: Connection, keys: AuditKeys, anchor: Anchor) -> Anchor | bool:
+    """Whether an anchor is one that the service has made; or the anchor on which that depends, where this is not known yet.
+
+    A signed one proves itself. One from before signing began is proven by what was signed later, since each line holds the seal before it.
+    """
+    if not _is_sealed(keys, anchor):
+        return False
+    if anchor.key_id is not None or not keys:
+        return True
+    is_first = True
+    for line in lines_after(connection, anchor.number):
+        if line is None or line.number != anchor.number + 1 or line.previous_seal != anchor.seal or not _is_sealed(keys, line):
+            return False
+        if line.key_id is not None:
+            return True
+        anchor, is_first = line, False
+    return anchor if not is_first else False
+
+
+def _is_sealed(keys: AuditKeys, anchor: Anchor) -> bool:
+    return (anchor.key_id is None or keys.knows(anchor.key_id)) and keys.is_sealed(anchor.payload(), anchor.key_id, anchor.seal)
+
+
+def refuse(anchor: Anchor) -> None:
+    """Say that nothing is deleted on the word of that anchor."""
+    _log.error(
+        "audit_not_pruned", chain=anchor.chain, anchor=anchor.number, reason="its seal does not prove it", remedy="run `cstp audit verify`"
+    )
+
+
+def prune_chain(connection: Connection, keys: AuditKeys, clock: Clock, writer: str, ground: Anchor) -> int:
+    """Cut a chain at an anchor that is proven, and delete a small batch of the events before the cut; how many.
+
+    In a transaction of its own.
     """
     lock_ledger(connection)  # before anything is read of it: another process may be about to enter the same cut
-    last = last_of_chain(connection, chain, before=before)
-    if last is None or last.position == 0:
-        return 0
-    if last.key_id is not None and not keys.knows(last.key_id):
-        _log.error("audit_not_pruned", chain=chain, anchor=last.number, reason="it is sealed with a key that is not known here")
-        return 0
-    if not keys.is_sealed(last.payload(), last.key_id, last.seal):
-        _log.error("audit_not_pruned", chain=chain, anchor=last.number, reason="its seal is wrong", remedy="run `cstp audit verify`")
-        return 0
-    cut = last_of_chain(connection, chain, cuts=True)
-    if cut is None or cut.position < last.position:
+    cut = last_of_chain(connection, ground.chain, cuts=True)
+    if cut is None or cut.position < ground.position:
         at = current_time(connection, clock)
-        append(connection, keys, AnchorKind.CUT, chain, last.position, last.hash, writer=writer, at=at)
-    return _delete(connection, chain, last.position)
+        append(connection, keys, AnchorKind.CUT, ground.chain, ground.position, ground.hash, writer=writer, at=at)
+    return _delete(connection, ground.chain, ground.position)
 
 
 def _delete(connection: Connection, chain: str, position: int) -> int:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
@@ -55,15 +55,28 @@ _TRANSITIONS = tuple(
 
 
 class ReadThreads:
-    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline."""
+    """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline.
 
-    def __init__(self, engine: Engine, limit: int, deadline_ms: int, outage: Outage) -> None:
+    Those of the writing `side` keep the store in order: each call is a transaction, and what it returns says whether it wrote anything.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limit: int,
+        deadline_ms: int,
+        outage: Outage,
+        threads: int = CONNECTIONS,
+        side: Side = Side.READING,
+    ) -> None:
+        self._side = side
         self._engine = engine
         self._outage = outage
         self._limit = limit
         self._deadline = deadline_ms / 1000
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reader")
+        self._connections = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(connection, …)` returns.
@@ -77,7 +90,8 @@ class ReadThreads:
             reading = asyncio.get_running_loop().run_in_executor(
                 self._threads, copy_context().run, lambda: self._read(work, *args, **kwargs)
             )
-            return await asyncio.wait_for(reading, self._deadline)
+            async with asyncio.timeout(self._deadline):  # `wait_for` takes no notice of being cancelled when the answer is just there
+                return await reading
         except TimeoutError:
             raise StoreUnavailable from None
         finally:
@@ -91,14 +105,15 @@ class ReadThreads:
         try:
             answer = self._insist(work, *args, **kwargs)
         except SQLAlchemyError as error:
-            self._outage.failed(Side.READING, error)
+            self._outage.failed(self._side, error)
             raise StoreUnavailable from error
-        self._outage.worked(Side.READING)
+        if self._side is Side.READING or answer:  # a transaction that had nothing to write proves nothing
+            self._outage.worked(self._side)
         return answer
 
     def _insist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read, though the file was replaced, which each of the connections notices by itself."""
-        for _ in range(CONNECTIONS):
+        for _ in range(self._connections):
             with suppress(FileReplaced):
                 return self._attempt(work, *args, **kwargs)
         return self._attempt(work, *args, **kwargs)
@@ -127,7 +142,7 @@ class SqlReader:
 
     async def decisions(self, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
         """Decisions that match, newest first."""
-        return await self._threads.read(_decisions, tenant, query)
+        return await self._threads.read(listed_decisions, tenant, query)
 
     async def circuit(self, tenant: str, scope: str, settings: CircuitSettings) -> CircuitRow:
         """One circuit, as time has left it."""
@@ -206,21 +221,24 @@ def _decision(connection: Connection, tenant: str, id: str) -> Decision | None:
     return decision_of(row) if row is not None else None
 
 
-def _decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+def listed_decisions(connection: Connection, tenant: str, query: DecisionQuery) -> Sequence[Decision]:
+    """The decisions that match, newest first."""
     table = tables.decisions
     found = select(table).where(table.c.tenant == tenant)
     equal = {"status": query.status, "agent_id": query.agent, "category": query.category, "outcome": query.outcome}
     for name, value in equal.items():
         if value is not None:
             found = found.where(table.c[name] == str(value))
+    newest: ColumnElement[Any] = table.c.at
     if query.status is Status.PENDING:
         found = found.where(table.c.due_at.is_not(None))  # few decisions wait, and an index knows them
+        newest = table.c.at + 0  # so that they are not looked for among all, in the order of another index
     if query.since is not None:
         found = found.where(table.c.at >= query.since)
     if query.before is not None:
         at, id = query.before
         found = found.where(or_(table.c.at < at, and_(table.c.at == at, table.c.id < id)))
-    rows = connection.execute(found.order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit))
+    rows = connection.execute(found.order_by(newest.desc(), table.c.id.desc()).limit(query.limit))
     return [decision_of(row) for row in rows]
 
 

@@ -7,19 +7,19 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstp_server.clock import Clock
-from cstp_server.domain.anchors import AnchorKind, AuditKeys
+from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys
 from cstp_server.domain.decisions import Decision
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, StoreCounts
-from cstp_server.storage import census, maintenance, migrating, pruning, tallies
+from cstp_server.storage import census, maintenance, migrating, pruning, tables, tallies
 from cstp_server.storage.calls import Limits
 from cstp_server.storage.catalogue import SqlCatalogue
 from cstp_server.storage.duties import SqlDuties
 from cstp_server.storage.engine import database_file, passing_engine, reading_engine, writing_engine
 from cstp_server.storage.journal import Journal, Left, end_lapsed
 from cstp_server.storage.loading import Key
-from cstp_server.storage.outage import Outage
+from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.outbox import SqlOutbox
 from cstp_server.storage.reader import CONNECTIONS, ReadThreads, SqlReader
 from cstp_server.storage.sessions import SqlSessions
@@ -27,6 +27,9 @@ from cstp_server.storage.tokens import Tokens
 from cstp_server.storage.transactor import BatchTransactor, Gauges
 
 _PRUNE_DEADLINE_MS = 60_000
+_SEARCHES = 2
+"""How many searches there are at once, on connections of their own, so that nothing a call reads waits for them."""
+_MOST_SEARCHES = 32
 _ANCHOR_INTERVAL_MS = 10_000
 _LEFT_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
@@ -53,17 +56,20 @@ class Store:
         self._journal = Journal(self._keys)
         self._anchored_at = self._left_at = 0.0
         self._seen_left: Left | None = None
+        self._proven: Anchor | None = None
         file, outage = database_file(url), Outage(clock, gauges.store_works)
         self._writing = writing_engine(url, file)
         self._reading = reading_engine(url, CONNECTIONS, file)
+        self._searched = reading_engine(url, _SEARCHES, file)
         self._threads = ReadThreads(self._reading, limits.queue, limits.deadline_ms, outage)
+        self._searching = ReadThreads(self._searched, _MOST_SEARCHES, limits.deadline_ms, outage, _SEARCHES)
         self._passing = passing_engine(url, file)
-        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage)
+        self._pruning = ReadThreads(self._passing, limits.queue, _PRUNE_DEADLINE_MS, outage, side=Side.WRITING)
         self.reader = SqlReader(self._threads, clock)
         self.duties = SqlDuties(self._threads, self._pruning, clock)
         self.outbox = SqlOutbox(self._threads, self._pruning, self.duties, clock)
         self.tokens = Tokens(self._threads, clock)
-        self.catalogue = SqlCatalogue(self._threads, clock)
+        self.catalogue = SqlCatalogue(self._threads, self._searching, clock)
         self.sessions = SqlSessions(self._threads, self._pruning)
         self.transactor = BatchTransactor(self._writing, policy, clock, self.tokens, self._journal, gauges, limits, outage)
 
@@ -77,7 +83,9 @@ class Store:
         self._pruning.stop()
         self._end_chain()
         self._threads.stop()
+        self._searching.stop()
         self._reading.dispose()
+        self._searched.dispose()
         self._writing.dispose()
 
     async def anchor(self) -> None:
@@ -158,19 +166,41 @@ class Store:
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that has decisions."""
-        return await self._threads.read(maintenance.tenants)
+        return await self.tenants_in(tables.decisions.name)
+
+    async def tenants_in(self, table: str) -> Sequence[str]:
+        """Every tenant that has rows in a table whose key begins with the tenant."""
+        return await self._threads.read(maintenance.tenants, table)
 
     async def chains_to_prune(self, before: int) -> Sequence[str]:
         """The chains that have events from before a time, so long ago that an anchor from before that time covers them."""
         return await self._threads.read(pruning.chains_to_prune, before)
 
     async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
-        return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, chain, before)
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many.
 
-    async def tidy_outbox(self, channels: Sequence[str], stray_before: int, dead_before: int) -> int:
-        """Give up what is for channels that the policy has not had for a while, and forget what was given up long ago."""
-        return await self.outbox.tidy(channels, stray_before, dead_before)
+        Where the anchor to cut it at cannot be proven, nothing is deleted: else whoever can write to the ledger for a moment could have
+        events deleted in such a way that nothing is missing.
+        """
+        ground = await self._threads.read(pruning.ground_for, chain, before)
+        if ground is None:
+            return 0
+        if ground != self._proven:
+            if not await self._is_proven(ground):
+                pruning.refuse(ground)
+                return 0
+            self._proven = ground
+        return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, ground)
+
+    async def _is_proven(self, anchor: Anchor) -> bool:
+        proven: Anchor | bool = anchor
+        while isinstance(proven, Anchor):
+            proven = await self._threads.read(pruning.prove, self._keys, proven)
+        return proven
+
+    async def tidy_outbox(self, dead_before: int) -> int:
+        """Forget a small batch of the alerts that were given up before `dead_before`, and of what is open again; how many."""
+        return await self.outbox.tidy(dead_before)
 
     async def prune_decisions(self, tenant: str, before: int) -> int:
         """Delete a small batch of decisions older than `before` (ms since the epoch); how many."""

@@ -60,6 +60,15 @@ Index(
     "ix_decisions_due", decisions.c.due_at, sqlite_where=decisions.c.due_at.is_not(None), postgresql_where=decisions.c.due_at.is_not(None)
 )
 Index(
+    "ix_decisions_waiting",
+    decisions.c.tenant,
+    decisions.c.intervention,
+    decisions.c.due_at,
+    decisions.c.id,
+    sqlite_where=decisions.c.due_at.is_not(None),
+    postgresql_where=decisions.c.due_at.is_not(None),
+)
+Index(
     "ix_decisions_reviewed",
     decisions.c.reviewed_at,
     sqlite_where=decisions.c.reviewed_at.is_not(None),
@@ -163,7 +172,7 @@ Index("ix_audit_anchors_chain", audit_anchors.c.chain, audit_anchors.c.at, audit
 Index("ix_audit_anchors_kind", audit_anchors.c.kind, audit_anchors.c.chain)
 TOLD = text("type NOT IN ('decision.checked', 'decision.recorded', 'decision.reviewed', 'circuit.probe_claimed', 'trust.succeeded')")
 """Which events people are told of: not those that every decision brings along. The index serves queries that say this word for word."""
-Index("ix_events_told", events.c.tenant, events.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
+Index("ix_events_told", events.c.tenant, events.c.at, events.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
 
 audit_head = Table(
     "audit_head",
@@ -310,6 +319,13 @@ Index(
     outbox.c.at,
     sqlite_where=outbox.c.dead_at.is_(None),
     postgresql_where=outbox.c.dead_at.is_(None),
+)
+Index(
+    "ix_outbox_dead",
+    outbox.c.dead_at,
+    outbox.c.channel,
+    sqlite_where=outbox.c.dead_at.is_not(None),
+    postgresql_where=outbox.c.dead_at.is_not(None),
 )
 
 outbox_gates = Table(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, insert, select, update
 
 from cstp_server.clock import Clock
-from cstp_server.domain.callers import Caller, Role, effective_roles
+from cstp_server.domain.callers import CLI_ACTOR, Caller, Role, effective_roles
 from cstp_server.domain.events import Event, EventType
 from cstp_server.services.tokens import TokenInfo
 from cstp_server.storage import tables
@@ -18,7 +18,6 @@ from cstp_server.storage.journal import Journal
 
 TOKENS_VERSION = "tokens"
 """The name of the counter that every change of tokens counts up."""
-CLI_ACTOR = "cli"
 _FRESH_SECONDS = 0.02
 _MOST_CACHED = 10_000
 _MOST_CHANGES = 1 << 40

@@ -16,6 +16,7 @@ from cstp_server.domain.decisions import Decision
 from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event
 from cstp_server.domain.postures import AgentPosture
+from cstp_server.domain.sessions import SessionChange
 from cstp_server.domain.usage import Usage
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.settings_codec import circuit_settings_to_json
@@ -33,6 +34,7 @@ from cstp_server.storage.journal import NEW_EVENTS, Journal
 from cstp_server.storage.loading import Key, Loaded
 from cstp_server.storage.outbox import NEW_ALERTS, outbox_rows, write_changes
 from cstp_server.storage.postures import lock_postures, posture_row
+from cstp_server.storage.sessions import write_sessions
 from cstp_server.storage.tallies import add_tallies
 from cstp_server.storage.usage import RollingWindows, claim_row, usage_row
 
@@ -64,6 +66,7 @@ class Pending:
     habits: dict[Key, AgentHabits] = field(default_factory=dict)
     dimensions: dict[tuple[str, str, str], DimensionReview] = field(default_factory=dict)
     outbox: list[tuple[str, OutboxChange]] = field(default_factory=list)
+    sessions: list[SessionChange] = field(default_factory=list)
     tallies: dict[tuple[str, str], int] = field(default_factory=dict)
     """By tenant and name."""
     bumps: set[str] = field(default_factory=set)
@@ -125,6 +128,7 @@ class Writer:
             self._take_review(tenant, review)
         pending.events.extend(decided.events)
         pending.outbox.extend([(tenant, change) for change in decided.outbox])
+        pending.sessions.extend(decided.sessions)
         self._count(tenant, decided.tallies)
         pending.bumps.update(decided.bumps)
         return rewritten
@@ -147,6 +151,8 @@ class Writer:
             self.written.extend(pending.events)
         if pending.outbox:
             write_changes(self._connection, pending.outbox)
+        if pending.sessions:
+            write_sessions(self._connection, pending.sessions)
         self.bumped = self.bumped or bool(pending.bumps)
         for name in sorted(pending.bumps):
             self._connection.execute(

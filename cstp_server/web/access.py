@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from cstp_server.domain.callers import Role
@@ -25,6 +25,7 @@ from cstp_server.web.forms import BadForm, Form, read_form
 from cstp_server.web.headers import secured
 from cstp_server.web.links import link
 from cstp_server.web.origins import is_own_form
+from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import render, show
 from cstp_server.web.theme import theme_of
 
@@ -41,6 +42,8 @@ def kept_inside(endpoint: Endpoint) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             response = await endpoint(request)
+        except ClientDisconnect:
+            response = Response(status_code=400)  # nobody reads it
         except BadForm as problem:
             response = failure_page(request, problem.status, problem.message)
         except StoreUnavailable:
@@ -55,23 +58,26 @@ def kept_inside(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-def reading(dashboard: Dashboard, page: Page, *, operators_only: bool = False) -> Endpoint:
-    """A page for everybody who may look, or for operators alone."""
+def reading(dashboard: Dashboard, page: Page, *, operators_only: bool = False, shared: bool = True) -> Endpoint:
+    """A page for everybody who may look, or for operators alone. What changes of it is made for all at once where it is `shared`."""
 
     async def answer(request: Request) -> Response:
         signed_in = await _signed_in(dashboard, request)
         if signed_in is None:
             return _sign_in_first(request)
         visit = Visit(dashboard, request, signed_in)
+        wait = dashboard.admit(visit.caller.token_digest)
+        if wait:
+            return _too_often(request, wait)
         if not visit.caller.may(Role.VIEWER):
             return await refused(visit, Forbidden("to look at this takes the role `viewer`", (Role.VIEWER.value,)))
         if operators_only and not visit.operates:
             return await refused(visit, _NO_OPERATOR)
-        edition = dashboard.feed.edition(visit.tenant) if visit.wants_fragment else None
+        edition = dashboard.feed.edition(visit.tenant) if shared and visit.wants_fragment else None
         if edition is None:
             return await page(visit)
         key = (visit.tenant, visit.operates, str(request.url), edition)
-        return await dashboard.shared.get(key, lambda: page(visit))
+        return await dashboard.shared.get(key, lambda: page(visit), visit.shown)
 
     return kept_inside(answer)
 
@@ -91,6 +97,9 @@ def _sent(dashboard: Dashboard, page: Page, *, operators_only: bool) -> Endpoint
         signed_in = await _signed_in(dashboard, request)
         if signed_in is None:
             return failure_page(request, 401, "you are signed out: sign in, and try again")
+        wait = dashboard.admit(signed_in.caller.token_digest)
+        if wait:
+            return _too_often(request, wait)
         form = await read_form(request)
         visit = Visit(dashboard, request, signed_in, form)
         if not is_own_form(request) or not _matches(form, signed_in):
@@ -105,7 +114,8 @@ def _sent(dashboard: Dashboard, page: Page, *, operators_only: bool) -> Endpoint
 async def refused(visit: Visit, refusal: Refusal) -> Response:
     """The page that says why not."""
     status = _STATUS.get(type(refusal), 400)
-    values = {"pulse": None, "refusal": refusal, "nearest": getattr(refusal, "nearest", ())}
+    pulse = await pulse_of(visit) if visit.caller.may(Role.VIEWER) else None
+    values = {"pulse": pulse, "refusal": refusal, "status": status, "nearest": getattr(refusal, "nearest", ())}
     return await show(visit, "refused.html", values, status=status)
 
 
@@ -116,8 +126,15 @@ def failure_page(request: Request, status: int, message: str) -> Response:
     return HTMLResponse(render("failure.html", {"status": status, "message": message, "theme": theme_of(request)}), status)
 
 
+def _too_often(request: Request, wait_ms: int) -> Response:
+    seconds = -(-wait_ms // 1000)
+    response = failure_page(request, 429, f"this token asks too often, nothing was carried out: try again in {seconds} s")
+    response.headers["retry-after"] = str(seconds)
+    return response
+
+
 def _sign_in_first(request: Request) -> Response:
-    if request.headers.get("x-fragment"):
+    if request.headers.get("x-fragment") or "text/event-stream" in request.headers.get("accept", ""):
         return PlainTextResponse("you are signed out", 401)
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("sec-fetch-site") == "cross-site" and secret_of(request) is None:

@@ -14,6 +14,7 @@ from cstp_server.services.requests import PostureRequest, TransitionAnswer
 from cstp_server.web.access import refused
 from cstp_server.web.context import Visit
 from cstp_server.web.links import link
+from cstp_server.web.names import agent_of
 from cstp_server.web.notices import Notice, go_on
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
@@ -58,14 +59,13 @@ async def list_agents(visit: Visit) -> Response:
 
 async def agent(visit: Visit) -> Response:
     """One agent: how it stands, what it has used and done."""
-    agent_id = visit.asked("id")
-    if agent_id is None:
-        return await refused(visit, InvalidInput("name an agent", "id"))
+    agent_id = agent_of(visit)
+    if isinstance(agent_id, InvalidInput):
+        return await refused(visit, agent_id)
     dashboard, policy, tenant, caller = visit.dashboard, visit.policy, visit.tenant, visit.caller
-    pulse, view, usage, latest, history, hits = await asyncio.gather(
+    pulse, view, latest, history, hits = await asyncio.gather(
         pulse_of(visit),
         postures.get(dashboard.reader, policy, dashboard.clock, caller, agent_id),
-        dashboard.catalogue.usage(tenant, f"agent:{agent_id}"),
         decisions.list_decisions(dashboard.reader, caller, DecisionQuery(agent=agent_id, limit=_DECISIONS)),
         postures.history(dashboard.reader, caller, agent_id, _HISTORY),
         tripwires.stats(dashboard.reader, caller, since=visit.now - policy.postures.score_window_ms, agent=agent_id),
@@ -75,7 +75,7 @@ async def agent(visit: Visit) -> Response:
         "agent_id": agent_id,
         "view": view,
         "acl_tier": policy.agents.acl_tier(agent_id),
-        "quotas": agent_quotas(policy, usage, agent_id, visit.now),
+        "quotas": await agent_quotas(dashboard.catalogue, policy, tenant, agent_id, latest, visit.now),
         "latest": latest,
         "history": history,
         "hits": hits,
@@ -96,11 +96,13 @@ async def ask_block(visit: Visit) -> Response:
 
 async def move(visit: Visit) -> Response:
     """Move it, if every guard lets it."""
-    dashboard, form = visit.dashboard, visit.form
+    dashboard, form, agent_id = visit.dashboard, visit.form, agent_of(visit)
+    if isinstance(agent_id, InvalidInput):
+        return await refused(visit, agent_id)
     to = POSTURES.get(form.text("to"))
     if to is None:
         return await _ask(visit, "agent_move.html", "choose a posture", 422)
-    request = PostureRequest(form.text("id"), to, form.text("reason"), POSTURES.get(form.text("from")))
+    request = PostureRequest(agent_id, to, form.text("reason"), POSTURES.get(form.text("from")))
     answer = await postures.transition(
         dashboard.transactor, dashboard.reader, dashboard.guardians, visit.policy, dashboard.clock, visit.caller, request
     )
@@ -111,7 +113,10 @@ async def move(visit: Visit) -> Response:
 
 async def block(visit: Visit) -> Response:
     """Block it at once, past all guards."""
-    answer = await postures.emergency_downgrade(visit.dashboard.transactor, visit.caller, visit.form.text("id"), visit.form.text("reason"))
+    agent_id = agent_of(visit)
+    if isinstance(agent_id, InvalidInput):
+        return await refused(visit, agent_id)
+    answer = await postures.emergency_downgrade(visit.dashboard.transactor, visit.caller, agent_id, visit.form.text("reason"))
     if isinstance(answer, InvalidInput):
         return await _ask(visit, "agent_block.html", answer.message, 422)
     return await _answered(visit, answer)
@@ -127,9 +132,9 @@ async def _answered(visit: Visit, answer: TransitionAnswer | Refusal) -> Respons
 
 
 async def _ask(visit: Visit, template: str, problem: str | None = None, status: int = 200) -> Response:
-    agent_id = visit.form.text("id") or visit.asked("id")
-    if agent_id is None:
-        return await refused(visit, InvalidInput("name an agent", "id"))
+    agent_id = agent_of(visit)
+    if isinstance(agent_id, InvalidInput):
+        return await refused(visit, agent_id)
     dashboard = visit.dashboard
     view = await postures.get(dashboard.reader, visit.policy, dashboard.clock, visit.caller, agent_id)
     values = {

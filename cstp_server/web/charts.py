@@ -108,6 +108,16 @@ def history(entries: Sequence[Entry], moves: Sequence[HistoryEntry], since: int,
     )
 
 
+def drawable_since(since: int, entries: Sequence[Entry], moves: Sequence[HistoryEntry], *, lacks_entries: bool, lacks_moves: bool) -> int:
+    """From when on a circuit's history can be drawn whole: where older outcomes or moves were left out, from the oldest that is there.
+
+    Outcomes come oldest first, moves newest first.
+    """
+    oldest_entry = [entries[0].at] if lacks_entries and entries else []
+    oldest_move = [moves[-1].at] if lacks_moves and moves else []
+    return max([since, *oldest_entry, *oldest_move])
+
+
 def _told(entries: Sequence[Entry]) -> str:
     failed = sum(entry.failed for entry in entries)
     return f"{len(entries)} outcomes, {failed} of them failures"

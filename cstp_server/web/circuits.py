@@ -13,6 +13,7 @@ from cstp_server.web import charts
 from cstp_server.web.access import refused
 from cstp_server.web.context import Visit
 from cstp_server.web.links import link
+from cstp_server.web.names import scope_of
 from cstp_server.web.notices import Notice, go_on
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
@@ -60,6 +61,7 @@ async def circuit(visit: Visit) -> Response:
     latest = list(reversed(entries[-_SHOWN_OUTCOMES:]))
     named = await dashboard.catalogue.decisions_of(tenant, [entry.decision_id for entry in latest if entry.decision_id is not None])
     since = visit.now - max(view.window_ms, _LEAST_SPAN_MS)
+    began = charts.drawable_since(since, entries, told, lacks_entries=last > _OUTCOMES, lacks_moves=len(told) == _MOVES)
     return await show(
         visit,
         "circuit.html",
@@ -68,7 +70,9 @@ async def circuit(visit: Visit) -> Response:
             "view": view,
             "circuit": row.circuit if row is not None else None,
             "settings": settings,
-            "plot": charts.history([entry for entry in entries if entry.at >= since], told, since, visit.now),
+            "plot": charts.history([entry for entry in entries if entry.at >= began], told, began, visit.now),
+            "shown": sum(entry.at >= began for entry in entries),
+            "is_cut": began > since,
             "moves": told,
             "latest": latest,
             "decisions": named,
@@ -88,8 +92,10 @@ async def ask_trip(visit: Visit) -> Response:
 
 async def reset(visit: Visit) -> Response:
     """Close it, or let it prove itself."""
-    scope, reason = visit.form.text("scope"), visit.form.text("reason") or None
-    request = ScopeRequest(scope, reason, visit.form.text("how") == "probe")
+    scope = scope_of(visit)
+    if isinstance(scope, InvalidInput):
+        return await refused(visit, scope)
+    request = ScopeRequest(scope, visit.form.text("reason") or None, visit.form.text("how") == "probe")
     answer = await resetting.reset(visit.dashboard.transactor, visit.caller, request)
     if isinstance(answer, Refusal):
         return await refused(visit, answer)
@@ -98,7 +104,10 @@ async def reset(visit: Visit) -> Response:
 
 async def trip(visit: Visit) -> Response:
     """Force it open."""
-    request = ScopeRequest(visit.form.text("scope"), visit.form.text("reason"))
+    scope = scope_of(visit)
+    if isinstance(scope, InvalidInput):
+        return await refused(visit, scope)
+    request = ScopeRequest(scope, visit.form.text("reason"))
     answer = await resetting.trip(visit.dashboard.transactor, visit.caller, request)
     if isinstance(answer, InvalidInput) and answer.field == "reason":
         return await _ask(visit, "circuit_trip.html", answer.message, 422)
@@ -115,7 +124,9 @@ async def _ask(visit: Visit, template: str, problem: str | None = None, status: 
 
 
 async def _view(visit: Visit) -> CircuitView | Refusal:
-    scope = visit.form.text("scope") or visit.asked("scope") or ""
+    scope = scope_of(visit)
+    if isinstance(scope, InvalidInput):
+        return scope
     return await circuits.get_state(visit.dashboard.reader, visit.policy, visit.caller, scope)
 
 

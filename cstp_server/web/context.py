@@ -9,6 +9,7 @@ from starlette.responses import Response
 from cstp_server.clock import Clock
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.values import dataclass
+from cstp_server.metrics import Metrics
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import Catalogue
 from cstp_server.services.feeds import Feed
@@ -18,6 +19,11 @@ from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
 from cstp_server.web.attempts import Attempts
 from cstp_server.web.forms import AS_WRITTEN, Form
 from cstp_server.web.shared import SharedFragments
+from cstp_server.web.streams import Streams
+
+_DIGITS = 16
+Admission = Callable[[bytes | None], int]
+"""Counts a request of the token of that digest: 0 when it is admitted, else the ms after which the next one would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,11 @@ class Dashboard:
     identification: Identification
     feed: Feed
     clock: Clock
+    metrics: Metrics
     attempts: Attempts
-    shared: SharedFragments = field(default_factory=SharedFragments)
+    admit: Admission
+    streams: Streams
+    shared: SharedFragments
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,12 @@ class Visit:
     def wants_fragment(self) -> bool:
         """Whether only what changes is asked for, by a page that is open."""
         return self.request.headers.get("x-fragment") == "live"
+
+    @property
+    def shown(self) -> int:
+        """How new what the open page shows is, in ms since the epoch; 0 when it does not say."""
+        text = self.request.headers.get("x-shown", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
 
     def asked(self, name: str) -> str | None:
         """One parameter of the address, names as they are written; none when it is missing or blank, or nothing that a store can hold."""

@@ -30,6 +30,7 @@ _PATHS = {
     "moon": '<path d="M13 9.5A5.5 5.5 0 0 1 6.5 3 5.5 5.5 0 1 0 13 9.5z"/>',
     "screen": '<rect x="2" y="3" width="12" height="8" rx="1.2"/><path d="M6 13.5h4"/>',
     "exit": '<path d="M9.5 3H3.5v10h6M7 8h7M11.5 5.5L14 8l-2.5 2.5"/>',
+    "bell": '<path d="M4 11.5V7.2a4 4 0 0 1 8 0v4.3l1.2 1H2.8zM6.6 14h2.8"/>',
     "arrow": '<path d="M6 3.5L10.5 8 6 12.5"/>',
 }
 

@@ -32,6 +32,7 @@ async def policy(visit: Visit) -> Response:
     values = {
         "pulse": pulse,
         "policy": visit.policy,
+        "problems": visit.dashboard.policy_source.problems,
         "guards": found[:_MOST_SHOWN],
         "found": len(found),
         "number": len(guards),

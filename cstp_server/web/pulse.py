@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Mapping
 
 from cstp_server.domain.circuit_state import State
+from cstp_server.domain.findings import Lift
 from cstp_server.domain.values import dataclass
 from cstp_server.services import browsing
+from cstp_server.services.catalogue import MOST_WAITING
 from cstp_server.web.context import Visit
 
 
@@ -33,13 +35,18 @@ class Pulse:
 
     @property
     def pending(self) -> int:
-        """Decisions that wait for somebody."""
-        return sum(self.waiting.values())
+        """Decisions that a person has to decide; a cancel window is over by itself."""
+        return sum(number for kind, number in self.waiting.items() if kind != Lift.CANCEL_WINDOW.label)
+
+    @property
+    def is_more(self) -> bool:
+        """Whether more of them may wait than were counted."""
+        return self.pending >= MOST_WAITING
 
     @property
     def said(self) -> str:
         """All of it in a sentence, for those who listen."""
-        return f"{self.open} circuits open, {self.half_open} half-open, {self.pending} decisions pending"
+        return f"{self.open} circuits open, {self.half_open} half-open, {self.pending}{'+' if self.is_more else ''} decisions pending"
 
 
 async def pulse_of(visit: Visit) -> Pulse:

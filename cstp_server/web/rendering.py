@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from cstp_server import __version__
 from cstp_server.domain.callers import Role
-from cstp_server.web import charts, tones, words
+from cstp_server.web import charts, happenings, tones, unseen, words
 from cstp_server.web.assets import asset
 from cstp_server.web.context import Visit
 from cstp_server.web.icons import icon
@@ -27,6 +27,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=unseen.visible,
     )
     environment.filters |= {
         "exact": words.exact,
@@ -35,14 +36,21 @@ def _environment() -> Environment:
         "countdown": words.countdown,
         "plain": words.plain,
         "number": words.number,
+        "many": words.many,
         "percent": words.percent,
         "short": words.short,
+        "coded": words.coded,
+        "sentence": words.sentence,
         "json": _json,
+        "name": unseen.name,
+        "as_sent": unseen.as_sent,
     }
     environment.globals |= {
         "relative": words.relative,
+        "failure": words.failure,
         "tone_of": tones.tone_of,
-        "event_tone": tones.event_tone,
+        "event_tone": happenings.event_tone,
+        "happening_of": happenings.happening_of,
         "asset": asset,
         "icon": icon,
         "link": link,

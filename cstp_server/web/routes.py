@@ -10,7 +10,6 @@ from cstp_server.web.overview import overview
 
 _READ: dict[str, Page] = {
     "/": overview,
-    "/live": live,
     "/circuits": circuits.list_circuits,
     "/circuit": circuits.circuit,
     "/pending": decisions.pending,
@@ -51,6 +50,7 @@ def routes(dashboard: Dashboard) -> list[BaseRoute]:
         *(Route(path, reading(dashboard, page, operators_only=True), methods=["GET"]) for path, page in _ASKED.items()),
         *(Route(path, acting(dashboard, page), methods=["POST"]) for path, page in _DONE.items()),
         *(Route(path, sending(dashboard, page), methods=["POST"]) for path, page in _SENT.items()),
+        Route("/live", reading(dashboard, live, shared=False), methods=["GET"]),
         Route("/sign-in", signing_in.sign_in_page(dashboard), methods=["GET"]),
         Route("/sign-in", signing_in.sign_in(dashboard), methods=["POST"]),
         Route("/static/{name}", kept_inside(assets.serve), methods=["GET"]),

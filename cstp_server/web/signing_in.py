@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cstp_server.domain.callers import Caller, Role
-from cstp_server.domain.refusals import Unauthorized
+from cstp_server.domain.refusals import Refusal, Unauthorized
 from cstp_server.services.identifying import names_this_machine
 from cstp_server.web import cookies
 from cstp_server.web.access import Endpoint, kept_inside
@@ -41,21 +41,13 @@ def sign_in(dashboard: Dashboard) -> Endpoint:
         wanted = own_path(form.text("next"))
         if not is_own_form(request):
             return await _form(dashboard, request, wanted, 403, "the form was not sent from this page: load it anew and try again")
-        host = requested(request).host
-        wait = dashboard.attempts.wait(host)
-        if wait:
-            said = f"too many attempts have failed: try again in {-(-wait // 60)} min"
-            response = await _form(dashboard, request, wanted, 429, said)
-            response.headers["retry-after"] = str(wait)
-            return response
         caller = await _caller_of(dashboard, request, form)
-        if isinstance(caller, Unauthorized):
-            dashboard.attempts.failed(host)
-            _log.warning("sign_in_failed", address=host)
-            return await _form(dashboard, request, wanted, 401, caller.message)
+        if isinstance(caller, Refusal):
+            return await _failed(dashboard, request, wanted, caller)
         if not caller.may(Role.VIEWER):
+            dashboard.metrics.signed_in("refused")
+            _log.warning("sign_in_refused", principal=caller.principal, tenant=caller.tenant, address=requested(request).host)
             return await _form(dashboard, request, wanted, 403, "this token may not look at the dashboard: that takes the role `viewer`")
-        dashboard.attempts.succeeded(host)
         return await _begin(dashboard, request, caller, wanted)
 
     return kept_inside(answer)
@@ -63,7 +55,8 @@ def sign_in(dashboard: Dashboard) -> Endpoint:
 
 async def sign_out(visit: Visit) -> Response:
     """End the session, here and in every other tab."""
-    await visit.dashboard.desk.end(visit.signed_in.secret)
+    await visit.dashboard.desk.end(visit.signed_in, "signed_out")
+    _log.info("signed_out", principal=visit.caller.principal, tenant=visit.tenant, address=requested(visit.request).host)
     response = RedirectResponse("/sign-in", 303)
     cookies.take_back(response)
     return response
@@ -79,14 +72,40 @@ async def choose_theme(visit: Visit) -> Response:
 
 
 async def _begin(dashboard: Dashboard, request: Request, caller: Caller, wanted: str) -> Response:
-    before = cookies.secret_of(request)
-    if before is not None:
-        await dashboard.desk.end(before)
+    host = requested(request).host
+    await _end_former(dashboard, request)
     signed_in = await dashboard.desk.begin(caller)
-    _log.info("signed_in", principal=caller.principal, tenant=caller.tenant, address=requested(request).host)
+    if isinstance(signed_in, Refusal):
+        return await _failed(dashboard, request, wanted, signed_in)
+    dashboard.attempts.succeeded(host)
+    dashboard.metrics.signed_in("succeeded")
+    _log.info("signed_in", principal=caller.principal, tenant=caller.tenant, address=host)
     response = RedirectResponse(wanted, 303)
     cookies.give(response, request, signed_in.secret)
     return response
+
+
+async def _end_former(dashboard: Dashboard, request: Request) -> None:
+    """The session that this browser had before, if it still stands."""
+    secret = cookies.secret_of(request)
+    former = await dashboard.desk.find(secret, requested(request)) if secret is not None else None
+    if former is not None:
+        await dashboard.desk.end(former, "replaced")
+
+
+async def _failed(dashboard: Dashboard, request: Request, wanted: str, refusal: Refusal) -> Response:
+    """Nobody can guess a token, so only those are kept waiting who have none: whoever shares an address with them gets in all the same."""
+    host = requested(request).host
+    wait = dashboard.attempts.wait(host)
+    if wait:
+        dashboard.metrics.signed_in("limited")
+        response = await _form(dashboard, request, wanted, 429, f"too many attempts have failed: try again in {-(-wait // 60)} min")
+        response.headers["retry-after"] = str(wait)
+        return response
+    dashboard.attempts.failed(host)
+    dashboard.metrics.signed_in("failed")
+    _log.warning("sign_in_failed", address=host)
+    return await _form(dashboard, request, wanted, 401, refusal.message)
 
 
 async def _caller_of(dashboard: Dashboard, request: Request, form: Form) -> Caller | Unauthorized:

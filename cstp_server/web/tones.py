@@ -58,33 +58,8 @@ _TONES: Mapping[str, Tone] = {
     "confirmation": Tone("warn", "question"),
     "cancel_window": Tone("info", "clock"),
 }
-_EVENT_TONES: Mapping[str, Tone] = {
-    "circuit.opened": Tone("bad", "bolt"),
-    "circuit.forced": Tone("bad", "lock"),
-    "circuit.half_opened": Tone("warn", "half"),
-    "circuit.closed": Tone("good", "check"),
-    "tripwire.hit": Tone("bad", "alert"),
-    "posture.upgraded": Tone("good", "up"),
-    "posture.downgraded": Tone("bad", "down"),
-    "posture.refused": Tone("warn", "stop"),
-    "decision.pending": Tone("warn", "clock"),
-    "decision.approved": Tone("good", "check"),
-    "decision.allowed": Tone("good", "check"),
-    "decision.denied": Tone("bad", "cross"),
-    "enforcement.bypassed": Tone("bad", "alert"),
-    "policy.rejected": Tone("bad", "alert"),
-    "policy.loaded": Tone("info", "document"),
-    "trust.damaged": Tone("bad", "down"),
-    "token.created": Tone("info", "lock"),
-    "token.revoked": Tone("warn", "lock"),
-}
 
 
 def tone_of(word: str) -> Tone:
     """The tone of a state, a status, an outcome, a posture or a severity."""
     return _TONES.get(word, _OTHER)
-
-
-def event_tone(name: str) -> Tone:
-    """The tone of an event, by the name of its type."""
-    return _EVENT_TONES.get(name, _OTHER)

@@ -4,12 +4,13 @@ import asyncio
 
 from starlette.responses import Response
 
-from cstp_server.domain.refusals import Refusal
+from cstp_server.domain.refusals import InvalidInput, Refusal
 from cstp_server.domain.trust import TRUST_STATES
 from cstp_server.services import browsing, trust
 from cstp_server.web.access import refused
 from cstp_server.web.circuits import place_of
 from cstp_server.web.context import Visit
+from cstp_server.web.names import domain_of, user_of
 from cstp_server.web.notices import Notice, go_on
 from cstp_server.web.pulse import pulse_of
 from cstp_server.web.rendering import show
@@ -25,7 +26,7 @@ async def list_trust(visit: Visit) -> Response:
     state = _BY_NAME.get(asked or "")
     pulse, counts, page = await asyncio.gather(
         pulse_of(visit),
-        catalogue.circuit_counts(tenant),
+        catalogue.circuit_counts(tenant, policy),
         browsing.trust(catalogue, policy, tenant, state=state, text=text, place=place_of(visit.asked("at")), limit=_PAGE),
     )
     values = {
@@ -42,7 +43,11 @@ async def list_trust(visit: Visit) -> Response:
 
 async def ask_reset(visit: Visit) -> Response:
     """Whether to make it whole again."""
-    user_id, domain = visit.asked("user") or "", visit.asked("domain") or ""
+    user_id, domain = user_of(visit), domain_of(visit)
+    if isinstance(user_id, InvalidInput):
+        return await refused(visit, user_id)
+    if isinstance(domain, InvalidInput):
+        return await refused(visit, domain)
     view = await trust.autonomy(visit.dashboard.reader, visit.policy, visit.caller, user_id, domain)
     if isinstance(view, Refusal):
         return await refused(visit, view)
@@ -51,9 +56,13 @@ async def ask_reset(visit: Visit) -> Response:
 
 async def reset(visit: Visit) -> Response:
     """Make it whole again."""
-    form = visit.form
-    user_id, domain = form.text("user"), form.text("domain")
-    answer = await trust.reset(visit.dashboard.transactor, visit.policy, visit.caller, user_id, domain, form.text("reason") or None)
+    user_id, domain = user_of(visit), domain_of(visit)
+    if isinstance(user_id, InvalidInput):
+        return await refused(visit, user_id)
+    if isinstance(domain, InvalidInput):
+        return await refused(visit, domain)
+    reason = visit.form.text("reason") or None
+    answer = await trust.reset(visit.dashboard.transactor, visit.policy, visit.caller, user_id, domain, reason)
     if isinstance(answer, Refusal):
         return await refused(visit, answer)
     return go_on("/trust", Notice("good", f"trust of user `{user_id}` in `{domain}` is whole again"))

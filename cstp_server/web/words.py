@@ -2,11 +2,26 @@
 
 from datetime import UTC, datetime
 
+from markupsafe import Markup, escape
+
+from cstp_server.web.unseen import visible
+
 _SECOND_MS = 1_000
 _MINUTE_MS = 60 * _SECOND_MS
 _HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
 _JUST_NOW_MS = 5 * _SECOND_MS
+_FAILURES = {
+    401: "That takes a session",
+    403: "That is not allowed",
+    404: "There is nothing here",
+    405: "There is nothing to see here",
+    409: "That does not fit what is recorded",
+    429: "Too many requests",
+    500: "This page failed",
+    503: "Not available right now",
+}
+_SPELLED = {"half_open": "half-open"}
 _UNITS = ((_DAY_MS, "d"), (_HOUR_MS, "h"), (_MINUTE_MS, "m"), (_SECOND_MS, "s"))
 
 
@@ -52,7 +67,17 @@ def countdown(ms: int) -> str:
 
 def plain(name: str) -> str:
     """A name of the wire in words."""
-    return name.replace("_", " ").replace(".", " ")
+    return _SPELLED.get(name) or name.replace("_", " ").replace(".", " ")
+
+
+def sentence(text: str) -> Markup:
+    """A message of the service where it stands by itself."""
+    return coded(text[:1].upper() + text[1:])
+
+
+def many(count: float, thing: str) -> str:
+    """So many of a thing: `1 failure`, `2 failures`."""
+    return f"{number(count)} {thing}" if count == 1 else f"{number(count)} {thing}{'es' if thing.endswith('s') else 's'}"
 
 
 def number(value: float) -> str:
@@ -64,6 +89,21 @@ def number(value: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage."""
     return f"{share * 100:.0f} %"
+
+
+def coded(text: str) -> Markup:
+    """A message of the service, in which names stand in backticks."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(visible(text))
+    return Markup().join(
+        Markup("<code>{}</code>").format(visible(piece)) if place % 2 else escape(visible(piece)) for place, piece in enumerate(pieces)
+    )
+
+
+def failure(status: int) -> str:
+    """What a failure is called."""
+    return _FAILURES.get(status, "That did not work")
 
 
 def short(text: str, most: int = 140) -> str:

@@ -81,9 +81,9 @@ class MemoryBackend:
         """There are no files."""
         raise BackendError(f"there is no `{file}`")
 
-    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> int:
+    def export_audit(self, *, since: int | None, write: Callable[[bytes], object], progress: AuditProgress) -> AuditReport:
         """There is nothing to write."""
-        return 0
+        return AuditReport()
 
     def newest_anchor(self) -> Anchor | None:
         """There is none."""

@@ -3,7 +3,9 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -11,6 +13,7 @@ from typer.testing import CliRunner, Result
 from cstp_server.backend import ServerBackend
 from cstp_server.cli.app import app
 from cstp_server.cli.session import Wiring
+from cstp_server.storage import tables
 from cstp_server.storage.engine import database_url
 from cstp_server.storage.migrating import upgrade
 from tests.services.world import AUDIT_KEY, World, circuits_policy
@@ -76,9 +79,14 @@ def test_a_whole_record_is_said_to_be_whole(run: Run) -> None:
         ("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE subject = 'b'", "altered: event evt_"),
         ("UPDATE events SET at = 'soon' WHERE subject = 'b'", "altered: event evt_"),
         ("UPDATE audit_anchors SET kind = 'other' WHERE number = 2", "altered: anchor 2 "),
+        ("UPDATE events SET chain = CAST(x'ff' AS TEXT) WHERE subject = 'b'", "foreign: event evt_"),
+        (
+            "UPDATE events SET id = 'whole: 9 events' || char(10) || 'in' WHERE subject = 'b' AND type = 'decision.checked'",
+            "altered: event whole: 9 events\\nin at",
+        ),
     ],
 )
-def test_every_bad_place_is_named_in_words(world: World, run: Run, statement: str, words: str) -> None:
+def test_every_bad_place_is_named_in_words(world: World, run: Run, tmp_path: Path, statement: str, words: str) -> None:
     """With exit code 1; the same as JSON."""
     change(world, statement)
     done = run("audit", "verify")
@@ -87,7 +95,38 @@ def test_every_bad_place_is_named_in_words(world: World, run: Run, statement: st
     told = json.loads(run("audit", "verify", "--json").stdout)
     assert (told["whole"], len(told["problems"])) == (False, told["problemCount"])
     exported = run("audit", "export")
-    assert exported.exit_code == 0
+    assert exported.stdout.splitlines()[-1].startswith('{"line":"end"')
+    (tmp_path / "export.jsonl").write_text(exported.stdout)
+    assert exported.exit_code == (1 if "anchor" in words or "foreign" in words else 0)
+    assert (": the export is complete, and the record it was made of is not whole" in exported.stderr) == (exported.exit_code == 1)
+    assert (exported.exit_code, run("audit", "verify", "--file", str(tmp_path / "export.jsonl")).exit_code) != (0, 0)
+
+
+ODD = ("CAST(x'ff' AS TEXT)", "x'ff00'", "1.5", "-1e300", "9e999", "'text'", "''", "char(0)", "-9223372036854775808")
+"""What SQLite stores in a column of any type."""
+
+
+def test_whatever_is_stored_in_the_place_of_a_value_is_found(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every column of every kind of row: nothing is too odd to be told of, and no value makes verification break off."""
+    assert world.url.database is not None
+    changed = tmp_path / "changed.db"
+    monkeypatch.setenv("CSTP_AUDIT_KEY", AUDIT_KEY.decode())
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{changed}")
+    missed = []
+    for table in (tables.events, tables.audit_anchors, tables.audit_head):
+        key = table.primary_key.columns[0].name
+        for column, odd in product(table.c.keys(), ODD):
+            if column == "id" and table is tables.audit_head:
+                continue  # such a key holds whole numbers only
+            copyfile(world.url.database, changed)
+            with sqlite3.connect(changed) as connection:
+                one = f"(SELECT max({key}) FROM {table.name})"  # noqa: S608 - names of columns, and values that stand above
+                connection.execute(f"UPDATE {table.name} SET {column} = {odd} WHERE {key} = {one}")  # noqa: S608
+            connection.close()
+            reports = [ServerBackend().verify_audit(since=since, kept=None, progress=Unseen()) for since in (None, 1_770_050_000_000)]
+            if any(report.is_whole for report in reports):
+                missed.append((table.name, column, odd))
+    assert missed == []
 
 
 def test_without_the_key_the_notes_say_what_was_not_looked_at(run: Run) -> None:

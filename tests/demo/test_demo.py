@@ -1,5 +1,6 @@
 """`make demo`: a newcomer sees circuits open and recover, decisions that wait, a blocked agent and a user's trust that comes back."""
 
+import os
 import re
 import signal
 import subprocess
@@ -29,6 +30,8 @@ _HAPPENS = (
     r"circuit user:maria/billing: (open|half_open) -> closed",
     r"agent scraper: \w+ -> blocked",
     r"agent scraper: blocked -> human_decides",
+    r"alert, warning: Circuit `category:tooling` opened",
+    r"alert, critical: Agent `scraper` is blocked",
 )
 
 
@@ -66,6 +69,23 @@ def test_the_story_is_told_and_ends_without_a_trace(tmp_path: Path) -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health", trust_env=False)
     assert not list(tmp_path.glob("cstp-demo-*"))
+
+
+def test_a_service_that_ends_by_itself_ends_the_story(tmp_path: Path) -> None:
+    """The demo does not go on about a service that is gone: it ends with what that one said last."""
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        found(r"(the dashboard is at)", process.stdout.readline())
+        (service,) = children_of(process.pid)
+        os.kill(service, signal.SIGTERM)
+        told, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "the service does not run; the end of its log:" in told
+        assert "Traceback" not in told
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def found(pattern: str, line: str) -> str:

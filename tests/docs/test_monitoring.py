@@ -41,7 +41,7 @@ _VOCABULARY: Mapping[str, set[str]] = {
     "guard": {guard.value for guard in GuardType},
     "mode": {mode.value for mode in Mode},
     "outcome": {outcome.value for outcome in Outcome},
-    "result": {"sent", "failed", "given_up"},
+    "result": {"sent", "failed", "given_up", "succeeded"},
     "cause": {"threshold_reached", "probe_failed", "tripped"},
 }
 
@@ -84,7 +84,7 @@ def _once_alerts_were_tried(server: RunningServer) -> str:
     deadline = time.monotonic() + 30
     while True:
         text = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        if "cstp_notifications_total{" in text or time.monotonic() > deadline:
+        if ("cstp_notifications_total{" in text and "cstp_notifications_waiting{" in text) or time.monotonic() > deadline:
             return text
         time.sleep(0.2)
 

@@ -29,7 +29,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, list[object]]] = {
 @pytest.mark.parametrize(("action", "path", "values"), FOUND.values(), ids=FOUND)
 def test_values_are_found(action: dict[str, Any], path: str, values: list[object]) -> None:
     """Below parameters and context in any spelling; the action's own fields by their name alone."""
-    assert list(values_at({"action": action}, path.split("."))) == values
+    assert list(values_at({"action": action}, path.split("."), {})) == values
 
 
 def test_a_name_is_compared_without_case_and_separators() -> None:
@@ -56,4 +56,4 @@ def test_texts_are_found_at_any_depth(value: object, texts: list[str]) -> None:
 @given(st.dictionaries(st.text(), st.integers(), max_size=5), st.text(min_size=1))
 def test_a_value_is_found_by_the_name_that_it_was_given(fields: dict[str, int], name: str) -> None:
     """Whatever else is there."""
-    assert 42 in values_at({"action": {"parameters": {**fields, name: 42}}}, ("action", "parameters", name))
+    assert 42 in values_at({"action": {"parameters": {**fields, name: 42}}}, ("action", "parameters", name), {})

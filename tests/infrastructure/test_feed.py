@@ -201,3 +201,17 @@ def test_the_end_of_the_service_wakes_everybody() -> None:
             assert listener.is_over
 
     with_feed(Record(), work)
+
+
+def test_more_than_one_look_takes_in_is_told_as_everything() -> None:
+    """Whatever was between two looks and seen by neither, nobody who watches misses it."""
+    record = Record([row(f"evt_a{number:03}", EventType.DECISION_CHECKED, at=number) for number in range(300)])
+
+    async def work(feed: LiveFeed) -> None:
+        with feed.listen("default") as one, feed.listen("elsewhere") as other:
+            await until(lambda: record.looks >= 1)
+            record.rows = [row(f"evt_b{number:03}", EventType.DECISION_CHECKED, at=number) for number in range(300)]
+            assert await one.next(PATIENCE) == EVERYTHING
+            assert await other.next(PATIENCE) == EVERYTHING
+
+    with_feed(record, work)

@@ -63,6 +63,7 @@ def test_schemas_are_plain_objects_that_validators_take(tool: Tool) -> None:
     assert schema["type"] == answered(tool)["type"] == "object"
     assert "$ref" not in str(schema)
     assert "null" not in str(schema)
+    assert "pattern" not in str(schema)
 
 
 @_EACH
@@ -82,8 +83,8 @@ def test_a_description_of_a_param_that_is_not_there_is_found() -> None:
 
 
 def check(**changed: Any) -> dict[str, Any]:
-    answer = {"allowed": False, "intervention": "block", "decisionId": "dec_1", "pending": None, "remedies": [], "warnings": []}
-    return answer | changed
+    answer = {"allowed": False, "intervention": "block", "decisionId": "dec_1", "posture": "supervised", "pending": None}
+    return answer | {"violations": [], "remedies": [], "warnings": []} | changed
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,9 @@ def check(**changed: Any) -> dict[str, Any]:
         (check(allowed=True, warnings=[{}]), False, "Heed `warnings`"),
         (check(allowed=True), True, "check again without `dryRun` before you act"),
         (check(), False, "no single change would let it pass"),
+        (check(violations=[{"suggestion": "take the credential out"}]), False, "see `suggestion` in `violations`"),
         (check(intervention="halt"), False, "stop: do not act, and take no other action either"),
+        (check(posture="blocked", violations=[{"suggestion": "ask an operator"}]), False, "You are blocked"),
         (check(remedies=[{"change": "wait", "until": "2026-02-11T13:30:00Z"}]), False, "wait until 2026-02-11T13:30:00Z"),
         (check(remedies=[{"change": "lower", "field": "action.stakes", "to": "low"}]), False, 'lower `action.stakes` to "low"'),
         (check(remedies=[{"change": "set", "field": "action.context.reviewed", "to": True}]), False, "to true"),
@@ -115,15 +118,16 @@ def test_a_check_says_what_to_do_now(answer: dict[str, Any], dry: bool, expected
     ("status", "allowed", "expected"),
     [
         ("approved", True, "go on with exactly the action"),
+        ("reviewed", True, "its outcome is on record already"),
         ("pending", False, "Call `await_decision` again"),
         ("denied", False, "the decision is `denied`"),
     ],
 )
 def test_waiting_says_what_to_do_now(status: str, allowed: bool, expected: str) -> None:
-    """However a wait ends, only an allowed decision leads to acting."""
+    """However a wait ends, only an allowed decision leads to acting, and only as long as nobody has reported how it went."""
     said = after_answer("await_decision", {}, {"status": status, "allowed": allowed})
     assert expected in said
-    assert said.startswith("go on") is allowed
+    assert said.startswith("go on") is (allowed and status != "reviewed")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,7 @@ def test_waiting_says_what_to_do_now(status: str, allowed: bool, expected: str) 
         (-32002, {"retryAfterMs": 2500}, "wait 3 s"),
         (-32013, {"retryAfterMs": 1000}, "do not act, and call again in 1 s"),
         (-32012, {}, "nothing is allowed meanwhile"),
+        (-32601, {"nearest": ["check_guardrails"]}, "next: call one of these tools"),
         (-32603, {"correlationId": "req-7"}, "`req-7`"),
         (-1, {}, "do not act"),
     ],
@@ -144,6 +149,27 @@ def test_an_error_says_what_to_do_about_it(code: int, data: dict[str, Any], expe
     assert said.startswith("error: it went wrong")
     assert expected in said
     assert "\nnext: " in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "expected"),
+    [
+        ("check_guardrails", -32001, "leave `agent` out"),
+        ("get_posture", -32001, "your own id"),
+        ("resolve_decision", -32001, "tell the person you work for"),
+        ("check_guardrails", -32011, "leave it out"),
+        ("review_decision", -32011, "what is on record stands"),
+    ],
+)
+def test_an_error_of_one_tool_is_no_advice_for_another(tool: str, code: int, expected: str) -> None:
+    """Who named another agent can call again without; who settles what was settled cannot."""
+    assert expected in after_error(code, "it went wrong", {}, tool)
+
+
+def test_a_decision_that_is_not_there_is_not_offered_to_be_made_up() -> None:
+    """The context of a decision, which CI may send with its report, is no param of the tool."""
+    said = after_error(-32007, "no decision `dec_1`: check it first, or send its context as `decision`", {}, "review_decision")
+    assert said.splitlines()[0] == "error: no decision `dec_1`"
 
 
 @pytest.mark.parametrize(

@@ -130,11 +130,24 @@ def test_what_is_no_message_is_refused_in_our_own_words(fleet: Fleet, body: byte
 
 
 def test_a_token_that_calls_too_often_is_told_when_to_come_back(start_server: StartServer) -> None:
-    """Messages count for the rate of their token, each once, whatever they ask for."""
+    """Messages count for the rate of their token, each once, whatever they ask for; the refusal is the answer to its own message."""
     server = start_server(env={"CSTP_RATE_LIMIT_PER_SECOND": "0.01", "CSTP_RATE_LIMIT_BURST": "2"})
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_circuits", "arguments": {}}}
-    assert [post(server, None, body).status_code for body in (call, call, _PING)] == [200, 200, 429]
-    assert int(post(server, None).headers["retry-after"]) > 1
+    assert [post(server, None, body).status_code for body in (call, b"{", _PING)] == [200, 400, 429]
+
+    refused = post(server, None, _PING | {"id": "seven"})
+    assert refused.json()["id"] == "seven"
+    error = refused.json()["error"]
+    assert (error["code"], error["data"].keys()) == (-32002, {"retryAfterMs"})
+    assert 1_000 < error["data"]["retryAfterMs"] <= int(refused.headers["retry-after"]) * 1_000
+    assert post(server, None, b"{").json()["id"] is None
+
+
+def test_a_refusal_carries_the_id_of_its_message(fleet: Fleet) -> None:
+    """Clients match answers by id, those that say no as well; one that is no id is not sent back."""
+    assert post(fleet.server, "cstp_wrong", _PING | {"id": 7}).json()["id"] == 7
+    assert post(fleet.server, fleet.agent, {"jsonrpc": "2.0", "id": "a"}).json()["id"] == "a"
+    assert post(fleet.server, fleet.agent, _PING | {"id": True}).json()["id"] is None
 
 
 def test_an_infinity_is_refused(fleet: Fleet) -> None:

@@ -153,6 +153,8 @@ def test_an_agent_cannot_be_another_agent(fleet: Fleet, way: Way) -> None:
     async def work(tools: Tools) -> None:
         said = await tools.error("check_guardrails", action={"description": "pay"}, agent={"id": "somebody-else"})
         assert "`bot`" in said
+        assert "leave `agent` out" in said
+        assert "`bot`" in await tools.error("get_posture", agentId="somebody-else")
 
     using(fleet.server, way, fleet.agent, work)
 
@@ -167,6 +169,12 @@ def test_bad_arguments_fail_with_what_would_be_right(fleet: Fleet, way: Way) -> 
             "also: `action.stakes` must be `low`, `medium`, `high` or `critical`",
             "also: `action.descripton` is unknown: did you mean `description`?",
             "next: correct the arguments, as the tool's schema has them, and call again",
+        ]
+        said = await tools.error("check_guardrails", action={"description": "pay", "amount": 40}, amount=40)
+        assert said.splitlines()[:2] == [
+            "error: invalid params: `action.amount` is unknown: there are `description`, `type`, `category`, `stakes`, `confidence`, "
+            "`ctq`, `tags`, `parameters`, `context`",
+            "also: `amount` is unknown: there are `action`, `agent`, `user`, `decisionId`, `dryRun`",
         ]
         assert "`id` is required" in await tools.error("await_decision")
         assert "there is no tool of that name" in await tools.error("check_guardrail")
@@ -198,7 +206,7 @@ def test_the_same_id_is_answered_alike(fleet: Fleet, way: Way) -> None:
     async def work(tools: Tools) -> None:
         first = await tools.ask("check_guardrails", action={"description": "pay"}, decisionId=id)
         assert await tools.ask("check_guardrails", action={"description": "pay"}, decisionId=id) == first
-        assert "do not repeat it" in await tools.error("check_guardrails", action={"description": "pay more"}, decisionId=id)
+        assert "leave it out" in await tools.error("check_guardrails", action={"description": "pay more"}, decisionId=id)
 
     using(fleet.server, way, fleet.agent, work)
 

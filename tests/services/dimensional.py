@@ -100,6 +100,7 @@ class InForce:
     """A policy that is in force (`services.ports.PolicySource`)."""
 
     current: Policy
+    problems: tuple[str, ...] = ()
 
     async def reload(self, _caller: Caller) -> Reloaded:
         return Reloaded(self.current.version, changed=False)

@@ -1,14 +1,18 @@
 """Lists of circuits and of users' trust for people: what is wrong first, page by page, each of them once."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy.event import listen
 
 from cstp_server.domain.circuit_state import State
 from cstp_server.services import browsing
 from cstp_server.services.browsing import CircuitLine, Place, TrustLine
+from cstp_server.services.catalogue import CircuitSearch
+from cstp_server.storage.browsing import circuits as stored_circuits
 from tests.services.conftest import MakeWorld
-from tests.services.world import World, circuits_policy, policy_of
+from tests.services.world import World, checking, circuits_policy, policy_of, reviewing
 
 TENANT = "default"
 
@@ -32,7 +36,7 @@ def scopes(lines: Sequence[CircuitLine]) -> list[str]:
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
+def world(each_world: MakeWorld) -> World:
     """Six agents' circuits, two of them open and one half-open, and two circuits that the policy names, of which one was never used."""
     policy = circuits_policy(
         {"scope": "agent:*", "failure_threshold": 2},
@@ -40,7 +44,7 @@ def world(make_world: MakeWorld) -> World:
         {"scope": "category:unused"},
         {"scope": "user:*", "failure_threshold": 1},
     )
-    world = make_world(policy)
+    world = each_world(policy)
     for number in range(6):
         world.check(f"d{number}", agent=f"a{number}", user_id=f"u{number}")
         world.review(f"d{number}", "success")
@@ -87,9 +91,9 @@ def test_another_tenants_circuits_are_not_listed(world: World) -> None:
     assert [line.view.reviewed_count for line in page.lines] == [0, 0]
 
 
-def test_users_are_listed_by_how_little_they_trust(make_world: MakeWorld) -> None:
+def test_users_are_listed_by_how_little_they_trust(each_world: MakeWorld) -> None:
     """Reduced first; a user's id may hold a slash, a domain does not."""
-    world = make_world(policy_of(trust={"domains": {"*": {"damage_threshold": 2}}}))
+    world = each_world(policy_of(trust={"domains": {"*": {"damage_threshold": 2}}}))
     for user, domain, times in (("anna", "chat", 1), ("bert/jr", "code", 2), ("carl", "chat", 3)):
         for _ in range(times):
             world.damage(user, domain)
@@ -106,3 +110,62 @@ def test_users_are_listed_by_how_little_they_trust(make_world: MakeWorld) -> Non
         ("carl", "chat", "reduced_autonomy"),
         ("anna", "chat", "full_autonomy"),
     ]
+
+
+def test_circuits_that_no_policy_covers_any_more_are_neither_listed_nor_counted(world: World) -> None:
+    """Though they are still stored; and however many they are, they are not read."""
+    world.policy = circuits_policy({"scope": "category:*"}, {"scope": "agent:a3"}, {"scope": "agent:a1"})
+    assert scopes(circuits(world)) == ["agent:a1", "agent:a3", "category:tooling"]
+    assert scopes(circuits(world, limit=1, text="A3")) == ["agent:a3"]
+    counts = world.do(browsing.counts(world.store.catalogue, world.policy, TENANT))
+    assert counts == {State.OPEN: 1, State.HALF_OPEN: 0, State.CLOSED: 2}
+    world.policy = circuits_policy()
+    assert circuits(world) == []
+    assert sum(world.do(browsing.counts(world.store.catalogue, world.policy, TENANT)).values()) == 0
+
+
+def test_a_circuit_whose_cooldown_is_over_is_counted_and_listed_as_half_open(each_world: MakeWorld) -> None:
+    """Before anybody has asked, and before a sweep came by; one that is forced open stays open."""
+    world = each_world(circuits_policy({"scope": "agent:*", "failure_threshold": 1, "cooldown_ms": 1}))
+    world.fail("d1", agent="cooled")
+    world.fail("d2", agent="cooled too")
+    world.trip("agent:forced")
+    world.hand.advance(1_000)
+    world.do(asyncio.sleep(0.01))
+    counts = world.do(browsing.counts(world.store.catalogue, world.policy, TENANT))
+    assert counts == {State.OPEN: 1, State.HALF_OPEN: 2, State.CLOSED: 0}
+    assert scopes(circuits(world, state=State.OPEN, limit=1)) == ["agent:forced"]
+    assert scopes(circuits(world, state=State.HALF_OPEN, limit=1)) == ["agent:cooled", "agent:cooled too"]
+    assert scopes(circuits(world, state=State.HALF_OPEN, text="TOO")) == ["agent:cooled too"]
+    assert scopes(circuits(world, limit=1)) == ["agent:forced", "agent:cooled", "agent:cooled too"]
+
+
+@pytest.mark.parametrize("lines", [1, 63, 64, 65, 130])
+def test_a_list_has_let_the_same_time_pass_as_a_single_look(make_world: MakeWorld, lines: int) -> None:
+    """However much has left a window since; and all windows together are read at once."""
+    world = make_world(circuits_policy({"scope": "agent:*", "window_ms": 60_000, "failure_threshold": 1_000}))
+    world.batch(*(checking(f"d{number}", agent=f"a{number % 2}") for number in range(2 * lines)))
+    world.batch(*(reviewing(f"d{number}", "failure" if number % 3 else "success", "medium") for number in range(2 * lines)))
+    world.hand.advance(40_000)
+    for agent in ("a0", "a1", "a2"):
+        world.check(f"late-{agent}", agent=agent)
+        world.review(f"late-{agent}", "failure")
+    world.hand.advance(30_000)
+    listed = {line.view.scope: (line.view.reviewed_count, line.view.failure_count) for line in circuits(world)}
+    assert listed == {f"agent:{agent}": (1, 1) for agent in ("a0", "a1", "a2")}
+
+
+def test_a_page_takes_as_many_statements_as_a_row(make_world: MakeWorld) -> None:
+    """The windows of fifty circuits are looked at with one."""
+    world = make_world(circuits_policy({"scope": "agent:*", "window_ms": 60_000}))
+    for number in range(50):
+        world.fail(f"d{number:02}", agent=f"a{number:02}")
+    world.hand.advance(60_001)
+    statements: list[str] = []
+    with world.connected() as connection:
+        listen(connection, "before_cursor_execute", lambda *told: statements.append(told[2]))
+        for limit in (1, 50):
+            statements.clear()
+            rows = stored_circuits(connection, TENANT, world.policy, CircuitSearch(State.CLOSED, limit=limit), world.clock)
+            assert [row.circuit.window.reviewed for row in rows] == [0] * limit
+            assert sum(said.startswith("SELECT") for said in statements) == 2

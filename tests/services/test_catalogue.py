@@ -1,24 +1,42 @@
 """Lists, counts and searches for people, on each kind of database, and what they cost."""
 
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.event import listen, remove
 
 from cstp_server.domain.decisions import Outcome, Status
 from cstp_server.domain.events import EventType
+from cstp_server.domain.facts import Stakes
+from cstp_server.domain.findings import Lift
 from cstp_server.domain.postures import Posture
-from cstp_server.services.catalogue import ROUTINE, DecisionPage, DecisionSearch, EventSearch, Told
+from cstp_server.services import catalogue
+from cstp_server.services.catalogue import ROUTINE, DecisionPage, DecisionSearch, EventSearch, Told, WaitingSearch
+from cstp_server.services.ports import DecisionQuery
 from cstp_server.storage import tables
 from cstp_server.storage.engine import is_sqlite
+from cstp_server.storage.hits import hit_counts, latest_hits
+from cstp_server.storage.reader import listed_decisions
+from cstp_server.storage.telling import told_events
+from cstp_server.storage.waiting import waiting_counts, waiting_decisions
 from tests.services.conftest import MakeWorld
+from tests.services.waiting_policy import waiting_policy, wanting
 from tests.services.world import World, checking, policy_of
 
 TENANT = "default"
+REFUND = {"type": "issue_refund", "type_words": ("issue", "refund"), "parameters": {"amount": 900}}
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
+def world(each_world: MakeWorld) -> World:
     """A store with a circuit that opens at once, and a limit of refunds."""
-    return make_world(
+    return each_world(
         policy_of(
             circuit_breakers=[{"scope": "category:tooling", "failure_threshold": 1}],
             tripwires={"limits": {"max_refund": 500}},
@@ -65,6 +83,24 @@ def test_decisions_are_found_by_what_was_said_and_by_what_became_of_them(world: 
     assert found(world, text="nothing of the kind") == []
 
 
+def test_decisions_are_found_by_when_they_were_asked_for_and_by_what_was_declared(world: World) -> None:
+    """From a time on, before another, by type and by stakes; what stands in a parameter of the same name does not count."""
+    world.check("d1", type="deploy", stakes=Stakes.HIGH)
+    first = search(world).decisions[0].at
+    world.hand.advance(60_000)
+    world.check("d2", type="issue_refund", parameters={"stakes": "high", "type": "deploy"})
+    world.hand.advance(60_000)
+    world.check("d3", type="deploy", stakes=Stakes.CRITICAL, description="it says: \\u0000 and {")
+    times = {decision.id: decision.at for decision in search(world).decisions}
+    assert found(world, since=times["d2"]) == ["d3", "d2"]
+    assert found(world, until=times["d3"]) == ["d2", "d1"]
+    assert found(world, since=first, until=times["d2"]) == ["d1"]
+    assert found(world, type="deploy") == ["d3", "d1"]
+    assert found(world, stakes=Stakes.HIGH) == ["d1"]
+    assert found(world, stakes=Stakes.CRITICAL, type="deploy") == ["d3"]
+    assert found(world, type="nothing of the kind") == []
+
+
 def test_a_search_goes_on_where_it_stopped(world: World) -> None:
     """By full pages, and by stretches that were looked through in vain."""
     for number in range(12):
@@ -103,14 +139,31 @@ def test_events_come_by_kind_type_and_time_page_by_page(world: World) -> None:
     every = events(world)
     pages = [events(world, limit=2)]
     while pages[-1]:
-        pages.append(events(world, limit=2, before=pages[-1][-1].id))
+        pages.append(events(world, limit=2, before=pages[-1][-1].place))
     assert [told.id for page in pages for told in page] == [told.id for told in every]
     assert {told.event.type for told in events(world, kind="decision")} == {EventType.DECISION_PENDING}
     assert len(events(world, types=frozenset({EventType.CIRCUIT_FORCED}))) == len(
         [t for t in every if t.event.type is EventType.CIRCUIT_FORCED]
     )
+    assert {told.event.type for told in events(world, without=frozenset({EventType.CIRCUIT_FORCED}))} == {EventType.DECISION_PENDING}
     assert events(world, since=every[0].event.at + 1) == []
     assert world.do(world.store.catalogue.events("other", EventSearch())) == []
+
+
+def test_a_kind_of_events_is_found_among_all_and_of_one_subject(world: World) -> None:
+    """Routine ones only of a subject; a kind that there is none of has none, and not all of them."""
+    world.check("d1")
+    world.review("d1", "failure")
+    world.trip("category:tooling")
+    assert {told.event.type for told in events(world, kind="circuit")} == {EventType.CIRCUIT_OPENED, EventType.CIRCUIT_FORCED}
+    assert [told.event.type for told in events(world, kind="circuit", subject="category:tooling", limit=1)] == [EventType.CIRCUIT_FORCED]
+    assert [told.event.type for told in events(world, kind="decision", subject="d1")] == [
+        EventType.DECISION_REVIEWED,
+        EventType.DECISION_CHECKED,
+    ]
+    assert events(world, kind="decision") == []
+    assert events(world, kind="unheard-of") == []
+    assert events(world, kind="circuit", subject="d1") == []
 
 
 def test_agents_are_those_who_asked_and_those_who_were_moved(world: World) -> None:
@@ -143,6 +196,54 @@ def test_what_waits_is_counted_by_what_it_waits_for(world: World) -> None:
     assert world.do(world.store.catalogue.waiting("other")) == {}
 
 
+def test_the_soonest_to_run_out_come_first_page_by_page(each_world: MakeWorld) -> None:
+    """However they were answered, and only those that wait for what is asked for."""
+    world = each_world(waiting_policy(tripwires={"limits": {"max_refund": 500}}))
+    world.check("approval", context=wanting("approval"))
+    world.hand.advance(1_000)
+    world.check("refund", **REFUND)
+    world.hand.advance(1_000)
+    world.check("confirmation", context=wanting("confirmation"))
+    world.check("cancel", context=wanting("cancel_window"))
+    world.check("settled", context=wanting("approval"))
+    world.resolve("settled", "deny")
+
+    def waiting(*lifts: Lift, **wanted: object) -> list[str]:
+        asked = WaitingSearch(frozenset(lifts or Lift), **wanted)  # type: ignore[arg-type]
+        return [decision.id for decision in world.do(world.store.catalogue.waiting_decisions(TENANT, asked))]
+
+    assert waiting() == ["cancel", "approval", "refund", "confirmation"]
+    assert waiting(Lift.APPROVAL) == ["approval", "refund"]
+    assert waiting(Lift.CONFIRMATION, Lift.CANCEL_WINDOW) == ["cancel", "confirmation"]
+    assert waiting(limit=2) == ["cancel", "approval"]
+    pending = world.decision("approval")
+    assert pending is not None
+    assert pending.waits_for is not None
+    assert waiting(after=(pending.waits_for.until, "approval")) == ["refund", "confirmation"]
+    assert world.do(world.store.catalogue.waiting(TENANT)) == {"approval": 2, "confirmation": 1, "cancel_window": 1}
+    assert world.do(world.store.catalogue.waiting_decisions("other", WaitingSearch())) == []
+
+
+def test_counting_what_waits_stops_somewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are, up to a number that stands for all larger ones."""
+    assert catalogue.MOST_WAITING == 1_000
+    monkeypatch.setattr("cstp_server.storage.waiting.MOST_WAITING", 2)
+    for number in range(3):
+        world.check(f"d{number}", agent="careful")
+    assert world.do(world.store.catalogue.waiting(TENANT)) == {"approval": 2}
+
+
+def test_the_hits_of_one_agent_are_found(world: World) -> None:
+    """Newest first, since a time."""
+    for number, agent in enumerate(("a", "b", "a")):
+        world.check(f"d{number}", agent=agent, **REFUND)
+        world.hand.advance(1_000)
+    hits = world.do(world.store.catalogue.hits_of(TENANT, "a", 0, 10))
+    assert [(hit.decision_id, hit.tripwire) for hit in hits] == [("d2", "max_refund"), ("d0", "max_refund")]
+    assert [hit.decision_id for hit in world.do(world.store.catalogue.hits_of(TENANT, "a", hits[0].at, 10))] == ["d2"]
+    assert world.do(world.store.catalogue.hits_of("other", "a", 0, 10)) == []
+
+
 def test_a_glance_says_whether_it_has_seen_all(world: World) -> None:
     """The newest come first; what is older than asked for is left out."""
     world.check("old")
@@ -155,10 +256,64 @@ def test_a_glance_says_whether_it_has_seen_all(world: World) -> None:
     assert world.do(world.store.catalogue.glance(TENANT, since, 1)).is_all is False
 
 
+def said_by(look: Callable[[Connection], object], connection: Connection) -> list[tuple[str, Any]]:
+    """The selects that a look takes, with their values."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(*said: Any) -> None:
+        if not said[2].startswith("BEGIN"):
+            statements.append((said[2], said[3]))
+
+    listen(connection, "before_cursor_execute", note)
+    look(connection)
+    remove(connection, "before_cursor_execute", note)
+    return statements
+
+
+def plans(world: World, *looks: Callable[[Connection], object]) -> list[str]:
+    """How SQLite finds what each of these looks for, all its statements together."""
+    found: list[str] = []
+    with world.connected() as connection:
+        if not is_sqlite(connection):
+            return []  # PostgreSQL plans by how many rows there are, and there are none
+        for look in looks:
+            said = [(f"EXPLAIN QUERY PLAN {statement}", values) for statement, values in said_by(look, connection)]
+            rows = [row for statement, values in said for row in connection.exec_driver_sql(statement, values)]
+            found.append("\n".join(str(row[3]) for row in rows))
+    return found
+
+
+def test_events_and_what_waits_are_found_by_index(world: World) -> None:
+    """Each look begins where what it wants begins, and no table is gone through."""
+    told = [
+        ({}, "ix_events_told (tenant=?)"),
+        ({"since": 1}, "ix_events_told (tenant=? AND at>?)"),
+        ({"before": (1, "evt_1")}, "ix_events_told (tenant=? AND (at,id)<(?,?))"),
+        ({"kind": "policy"}, "ix_events_type (tenant=? AND type=?)"),
+        ({"types": frozenset({EventType.TRIPWIRE_HIT}), "since": 1}, "ix_events_type (tenant=? AND type=? AND at>?)"),
+        ({"subject": "d1"}, "ix_events_subject (tenant=? AND subject=?)"),
+        ({"subject": "d1", "kind": "circuit"}, "ix_events_subject (tenant=? AND subject=?)"),
+    ]
+    looks = [lambda connection, wanted=wanted: told_events(connection, TENANT, EventSearch(**wanted)) for wanted, _ in told]
+    waits = "ix_decisions_waiting (tenant=? AND intervention=?"
+    others: list[tuple[Callable[[Connection], object], str]] = [
+        (lambda connection: waiting_counts(connection, TENANT), waits),
+        (lambda connection: waiting_decisions(connection, TENANT, WaitingSearch()), waits),
+        (lambda connection: waiting_decisions(connection, TENANT, WaitingSearch(after=(1, "d1"))), waits),
+        (lambda connection: listed_decisions(connection, TENANT, DecisionQuery(status=Status.PENDING)), "ix_decisions_waiting (tenant=?)"),
+        (lambda connection: latest_hits(connection, TENANT, "a", 0, 9), "ix_tripwire_hits_by_agent (tenant=? AND agent_id=? AND at>?)"),
+        (lambda connection: hit_counts(connection, TENANT, 1, None), "PRIMARY KEY (tenant=? AND tripwire=? AND at>?)"),
+    ]
+    indexes = [*(index for _, index in told), *(index for _, index in others)]
+    for index, plan in zip(indexes, plans(world, *looks, *(look for look, _ in others)), strict=False):
+        assert index in plan
+        assert not re.search(r"SCAN (events|decisions|tripwire_hits)", plan), plan
+
+
 def test_lists_use_their_indexes(world: World) -> None:
     """Events that are told, and circuits by state, are found without looking at the others."""
     statements = {
-        "ix_events_told": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY id DESC LIMIT 50",
+        "ix_events_told": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY at DESC, id DESC LIMIT 50",
         "ix_circuits_state": "scope FROM circuits WHERE tenant = 'default' AND archived_at IS NULL AND state = 'open' ORDER BY scope",
         "ix_decisions_newest": "* FROM decisions WHERE tenant = 'default' ORDER BY at DESC, id DESC LIMIT 50",
     }
@@ -169,3 +324,41 @@ def test_lists_use_their_indexes(world: World) -> None:
             plan = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN SELECT {statement}")))
             assert index in plan
             assert "TEMP B-TREE" not in plan
+
+
+def test_searches_take_no_connection_of_what_calls_read(world: World) -> None:
+    """Two at once, on their own: what is found by an index does not wait for them, and neither do calls."""
+    store, entered, opened = world.store, threading.Semaphore(0), threading.Event()
+    world.check("d1", agent="a", category="billing", description="Refund an order")
+
+    def hold(_statement: object) -> None:
+        entered.release()
+        opened.wait(20)
+
+    async def work() -> None:
+        with held_searches(hold):
+            held = [asyncio.create_task(store.catalogue.search(TENANT, DecisionSearch(text=f"refund {n}"))) for n in range(6)]
+            for _ in range(2):
+                assert await asyncio.to_thread(entered.acquire, timeout=20)
+            assert len((await store.catalogue.search(TENANT, DecisionSearch(agent="a"))).decisions) == 1
+            assert await store.reader.decision(TENANT, "d1") is not None
+            assert not entered.acquire(blocking=False)
+            opened.set()
+            await asyncio.gather(*held)
+
+    world.do(work())
+
+
+@contextmanager
+def held_searches(hold: Callable[[object], None]) -> Iterator[None]:
+    """Every search for a text stops where it begins."""
+
+    def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "facts" in statement and "LIKE" in statement:
+            hold(statement)
+
+    event.listen(Engine, "before_cursor_execute", before)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", before)

@@ -55,6 +55,19 @@ def test_a_tripwire_is_listed_in_words() -> None:
     assert (found["require_approval_above"].action, found["max_refund"].action) == ("escalate", "block")
 
 
+def test_a_circuit_is_listed_in_words() -> None:
+    """Its times in the unit that people would take."""
+    circuits = [
+        {"scope": "category:a", "failure_threshold": 3, "window_ms": 86_400_000, "cooldown_ms": 90_000},
+        {"scope": "category:b", "window_ms": 1_800_000, "cooldown_ms": 1_500},
+    ]
+    found = listed(policy(circuit_breakers=circuits))
+    assert [info.description for info in found.values()] == [
+        "opens for `category:a` at 3 weighted failures within 24 h; probes after 90 s",
+        "opens for `category:b` at 5 weighted failures within 30 min; probes after 1500 ms",
+    ]
+
+
 def test_what_an_agent_has_of_its_own_is_listed_under_it() -> None:
     """Beside what holds for all, with what follows for its own tier."""
     agents = {

@@ -4,8 +4,11 @@ import pytest
 
 from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.callers import LOOPBACK, Caller, Role
+from cstp_server.domain.events import EventType
+from cstp_server.domain.refusals import Unauthorized
 from cstp_server.services.identifying import Identification
 from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
+from cstp_server.services.sessions import digest_of as session_digest
 from cstp_server.services.tokens import TokenInfo, digest_of
 from cstp_server.storage.journal import Journal
 from cstp_server.storage.tokens import create_token, revoke_token
@@ -31,14 +34,16 @@ def desk_of(world: World, *, token: str | None = TOKEN, expires_at: int | None =
             assert create_token(connection, info, digest_of(token), Journal(AuditKeys()))
         world.hand.advance(1_000)
     tokens = world.store.tokens
-    return SessionDesk(world.store.sessions, tokens, Identification(tokens, b""), world.clock, IDLE, LONGEST)
+    return SessionDesk(world.store.transactor, world.store.sessions, tokens, Identification(tokens, b""), world.clock, IDLE, LONGEST)
 
 
 def begun(world: World, desk: SessionDesk) -> SignedIn:
     """A session of whoever holds the token."""
     caller = world.do(desk.authenticator.caller_of(digest_of(TOKEN)))
     assert isinstance(caller, Caller)
-    return world.do(desk.begin(caller))
+    signed_in = world.do(desk.begin(caller))
+    assert isinstance(signed_in, SignedIn)
+    return signed_in
 
 
 def test_a_session_is_found_by_its_secret_alone(world: World) -> None:
@@ -98,15 +103,45 @@ def test_a_session_that_was_ended_is_over(world: World) -> None:
     """For whoever still has the secret; to end it twice is no fault."""
     desk = desk_of(world)
     signed_in = begun(world, desk)
-    world.do(desk.end(signed_in.secret))
-    world.do(desk.end(signed_in.secret))
+    world.do(desk.end(signed_in, "signed_out"))
+    world.do(desk.end(signed_in, "signed_out"))
     assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_signing_in_and_out_is_on_record(world: World) -> None:
+    """Who, with which roles and until when; once each, and nothing by which the session could be known."""
+    desk = desk_of(world)
+    signed_in = begun(world, desk)
+    expires_at = world.clock.now() + LONGEST
+    world.hand.advance(1_000)
+    world.do(desk.end(signed_in, "signed_out"))
+    world.do(desk.end(signed_in, "signed_out"))
+    told = [event for event in world.events() if event.type in (EventType.SESSION_BEGUN, EventType.SESSION_ENDED)]
+    assert [(event.type, event.tenant, event.subject, event.actor) for event in told] == [
+        (EventType.SESSION_BEGUN, "default", "olivia", "olivia"),
+        (EventType.SESSION_ENDED, "default", "olivia", "olivia"),
+    ]
+    assert told[0].data == {"roles": ["ops", "viewer"], "expires_at": expires_at}
+    assert told[1].data == {"cause": "signed_out"}
+    assert world.audit().is_whole
+
+
+def test_a_token_revoked_while_signing_in_begins_no_session(world: World) -> None:
+    """It is looked at once more in the transaction of the session."""
+    desk = desk_of(world)
+    caller = world.do(desk.authenticator.caller_of(digest_of(TOKEN)))
+    assert isinstance(caller, Caller)
+    with world.connected() as connection, connection.begin():
+        assert revoke_token(connection, "olivia", world.clock.now(), Journal(AuditKeys()))
+    assert isinstance(world.do(desk.begin(caller)), Unauthorized)
+    assert EventType.SESSION_BEGUN not in [event.type for event in world.events()]
 
 
 def test_a_session_without_a_token_is_bound_to_this_machine(world: World) -> None:
     """Another address, a proxy, or the first token ends what needed none."""
     desk = desk_of(world, token=None)
     signed_in = world.do(desk.begin(LOOPBACK))
+    assert isinstance(signed_in, SignedIn)
     assert world.do(desk.find(signed_in.secret, HERE)) is not None
     assert world.do(desk.find(signed_in.secret, Requested("192.0.2.7", HERE.headers))) is None
     assert world.do(desk.find(signed_in.secret, Requested("127.0.0.1", {b"x-forwarded-for": b"192.0.2.7"}))) is None
@@ -121,3 +156,18 @@ def test_form_tokens_are_those_of_one_session(world: World) -> None:
     assert one.form_token == one.form_token
     assert one.form_token != other.form_token
     assert one.secret not in one.form_token
+
+
+def test_each_kind_of_database_keeps_what_lasts(each_world: MakeWorld) -> None:
+    """What has run out goes when the next one begins, what was ended at once, and what lasts stays."""
+    world = each_world(policy_of())
+    desk, sessions = desk_of(world, token=None), world.store.sessions
+    over = world.do(desk.begin(LOOPBACK))
+    world.hand.advance(LONGEST)
+    lasting, ended = world.do(desk.begin(LOOPBACK)), world.do(desk.begin(LOOPBACK))
+    assert isinstance(over, SignedIn)
+    assert isinstance(lasting, SignedIn)
+    assert isinstance(ended, SignedIn)
+    world.do(desk.end(ended, "signed_out"))
+    known = [world.do(sessions.find(session_digest(each.secret))) is not None for each in (over, lasting, ended)]
+    assert known == [False, True, False]

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, text, update
 
-from cstp_server.domain.anchors import AnchorKind, AuditKeys, LedgerHead, genesis
+from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys, LedgerHead, genesis
+from cstp_server.domain.events import Event, EventType
+from cstp_server.services.audit_files import export, verify_file
 from cstp_server.services.audit_reports import AuditReport, Flaw, Signatures
 from cstp_server.services.auditing import compare_with_kept, verify
 from cstp_server.services.chaining import LINK_COLUMNS, link_hash
@@ -74,8 +77,8 @@ def undone(world: World) -> Iterator[Connection]:
             transaction.rollback()
 
 
-def found(connection: Connection, keys: AuditKeys = KEYS) -> AuditReport:
-    return verify(StoredRecord(connection), keys, lambda _events: None)
+def found(connection: Connection, keys: AuditKeys = KEYS, *, since: int | None = None) -> AuditReport:
+    return verify(StoredRecord(connection), keys, lambda _events: None, since=since)
 
 
 def other(value: Any) -> Any:
@@ -252,6 +255,116 @@ def test_events_that_were_slipped_in_are_found(world: World) -> None:
             assert [problem.flaw for problem in found(connection).problems] == [Flaw.FOREIGN], name
 
 
+def test_an_event_slipped_in_anywhere_is_found_from_whatever_time_on(world: World) -> None:
+    """After the end of any chain, in front of its beginning, where it was pruned, or in an old one's place; in the store and in files."""
+    world.hand.advance(2)
+    world.check("late")
+    world.anchor()
+    world.hand.advance(2)
+    since = world.time()
+    assert world.audit(since=since).problems == []
+    missed, tried = [], 0
+    for chain, last in _ends(world).items():
+        for position, at in product((last + 1, last + 2, 2, 1, 0, -1, -(2**63), 2**63 - 1), (1, since, since + 10**6)):
+            with undone(world) as connection:
+                if not _slip_in(connection, chain, position, at, since):
+                    continue
+                tried += 1
+                reports = [found(connection, since=since), found(connection), *in_files(connection, since)]
+                if any(report.is_whole for report in reports):
+                    missed.append((chain, position, at, [report.is_whole for report in reports]))
+    assert missed == []
+    assert tried > 60
+
+
+def _slip_in(connection: Connection, chain: str, position: int, at: int, since: int) -> bool:
+    """Put a forged event there, linked as well as can be; not where a process might just have written one, nor an old one for another."""
+    hashes = {row.position: row.hash for row in connection.execute(select(EVENTS.c.position, EVENTS.c.hash).where(EVENTS.c.chain == chain))}
+    is_open = connection.execute(select(ANCHORS.c.number).where(ANCHORS.c.chain == chain, ANCHORS.c.kind == "end")).scalar() is None
+    if (position in hashes and at < since) or (is_open and position == max(hashes, default=0) + 1):
+        return False
+    row = connection.execute(select(EVENTS).order_by(EVENTS.c.id.desc()).limit(1)).one()
+    connection.execute(delete(EVENTS).where(EVENTS.c.chain == chain, EVENTS.c.position == position))
+    forged = {**row._mapping, "id": "evt_forged", "at": at}
+    hashed = tuple(forged[name] for name in LINK_COLUMNS[:8])
+    link = _linked(hashed, chain, position, hashes.get(position - 1, genesis(chain)))
+    connection.execute(insert(EVENTS).values({**forged, **link}))
+    return True
+
+
+@pytest.mark.parametrize("position", [1, 2_000, 3_999])
+def test_a_second_event_in_the_same_place_is_found(world: World, position: int) -> None:
+    """However the place is made for it, and wherever a page of rows ends."""
+    journal, now = Journal(KEYS), world.time()
+    event = Event(EventType.POSTURE_DOWNGRADED, "default", "agent:bot", "somebody", now, "", {})
+    with undone(world) as connection:
+        journal.write_at_once(connection, [event] * 4_500, now)
+        whole = found(connection)
+        assert (whole.problems, whole.events > 4_500) == ([], True)
+        chain = connection.execute(select(ANCHORS.c.chain).order_by(ANCHORS.c.number.desc()).limit(1)).scalar_one()
+        row = connection.execute(select(EVENTS).where(EVENTS.c.chain == chain, EVENTS.c.position == position)).one()
+        connection.execute(text("DROP INDEX ix_events_chain"))
+        for id in ("evt_0", "evt_~"):
+            connection.execute(insert(EVENTS).values({**row._mapping, "id": id}))
+            assert {problem.position for problem in found(connection).problems} == {position}
+            connection.execute(delete(EVENTS).where(EVENTS.c.id == id))
+
+
+def in_files(connection: Connection, since: int) -> list[AuditReport]:
+    """What is found in exports of all and of what is newer."""
+    reports = []
+    for start in (since, None):
+        lines: list[bytes] = []
+        export(StoredRecord(connection), KEYS, lines.append, lambda _events: None, since=start, at=0)
+        reports.append(verify_file(lines, KEYS, lambda _events: None))
+    return reports
+
+
+def _ends(world: World) -> dict[str, int]:
+    """How far each chain has come."""
+    return dict(_all(world, select(ANCHORS.c.chain, func.max(ANCHORS.c.position)).group_by(ANCHORS.c.chain)))
+
+
+def test_old_events_that_were_dropped_are_missed_from_whatever_time_on(world: World) -> None:
+    """What is older is counted, though not looked at."""
+    world.hand.advance(2)
+    world.check("late")
+    world.anchor()
+    world.hand.advance(2)
+    since = world.time()
+    for id in [id for (id,) in _all(world, select(EVENTS.c.id).where(EVENTS.c.at < since))]:
+        with undone(world) as connection:
+            connection.execute(delete(EVENTS).where(EVENTS.c.id == id))
+            assert {problem.flaw for problem in found(connection, since=since).problems} <= {Flaw.MISSING, Flaw.TRUNCATED}
+            assert not found(connection, since=since).is_whole
+
+
+def test_a_record_that_was_wiped_out_is_missed(world: World) -> None:
+    """With the ledger and its head: there are decisions, and nothing on record of them."""
+    for since in (None, world.time()):
+        with undone(world) as connection:
+            for table in (EVENTS, ANCHORS, HEAD):
+                connection.execute(delete(table))
+            assert [problem.flaw for problem in found(connection, since=since).problems] == [Flaw.MISSING]
+            connection.execute(delete(tables.decisions))
+            assert not found(connection, since=since).is_whole
+
+
+def test_an_export_of_a_ledger_that_was_cut_short_says_so(world: World) -> None:
+    """At once, and again when it is verified: the head is in the file."""
+    last = _all(world, select(func.max(ANCHORS.c.number)))[0][0]
+    for since in (None, 1, world.time()):
+        lines: list[bytes] = []
+        with undone(world) as connection:
+            connection.execute(delete(ANCHORS).where(ANCHORS.c.number == last))
+            report = export(StoredRecord(connection), KEYS, lines.append, lambda _events: None, since=since, at=0)
+        assert [problem.flaw for problem in report.problems] == [Flaw.TRUNCATED]
+        assert Flaw.TRUNCATED in {problem.flaw for problem in verify_file(lines, KEYS, lambda _events: None).problems}
+        with undone(world) as connection:
+            connection.execute(delete(HEAD))
+            assert not export(StoredRecord(connection), KEYS, lines.append, lambda _events: None, since=since, at=0).is_whole
+
+
 def _linked(hashed: tuple[Any, ...], chain: str, position: int, previous: bytes) -> dict[str, Any]:
     hash = link_hash(previous, (*hashed, chain, position))
     return {"chain": chain, "position": position, "previous_hash": previous, "hash": hash}
@@ -316,7 +429,7 @@ def test_a_former_key_is_still_known(world: World) -> None:
 def test_a_record_put_back_to_an_earlier_state_is_found_by_an_anchor_kept_elsewhere(world: World) -> None:
     """Nothing in the store shows it: an anchor that is not there any more does."""
     with reading_record(world.url) as record:
-        kept = [anchor for anchor in record.anchors() if not isinstance(anchor, int)]
+        kept = [anchor for anchor in record.anchors() if isinstance(anchor, Anchor)]
     with undone(world) as connection:
         last = kept[-1]
         connection.execute(delete(EVENTS).where(EVENTS.c.chain == last.chain, EVENTS.c.position > kept[-2].position))

@@ -6,18 +6,20 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
-from cstp_server.domain.anchors import AnchorKind
+from cstp_server.domain.anchors import Anchor, AnchorKind
 from cstp_server.domain.refusals import StoreUnavailable
 from cstp_server.services.audit_reports import Signatures
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ports import Needs
 from cstp_server.storage import tables
-from cstp_server.storage.pruning import prune_chain
+from cstp_server.storage.anchors import lock_ledger
+from cstp_server.storage.pruning import ground_for, prune_chain
 from tests.services.world import OPS, World, checking, circuits_policy, reviewing
 from tests.storage.conftest import MakeWorld
 
@@ -277,7 +279,9 @@ def test_two_processes_that_prune_at_once_enter_one_cut(make_world: MakeWorld, s
     world.check("late")
     (chain,) = chains(world)
     with ThreadPoolExecutor(1) as pool, world.connected() as connection, connection.begin():
-        assert prune_chain(connection, world.keys, world.clock, "one", chain, cut_at) == 1
+        ground = ground_for(connection, chain, cut_at)
+        assert ground is not None
+        assert prune_chain(connection, world.keys, world.clock, "one", ground) == 1
         if server_url.startswith("sqlite"):
             return  # one writer at a time as it is
         other = pool.submit(world.do, world.store.prune_chain(chain, cut_at))
@@ -285,6 +289,35 @@ def test_two_processes_that_prune_at_once_enter_one_cut(make_world: MakeWorld, s
         connection.commit()
         assert other.result(timeout=20) == 0
     assert [anchor.kind for anchor in anchors(world)].count(AnchorKind.CUT) == 1
+    assert world.audit().is_whole
+
+
+def test_an_anchor_that_had_to_wait_says_how_far_the_chain_has_come_by_then(make_world: MakeWorld, server_url: str) -> None:
+    """Not how far it had come before: another one that says more may be in the ledger by then."""
+    world = make_world(POLICY)
+    world.check("a")
+    journal = world.store._journal
+
+    def anchor() -> Anchor:
+        with world.store._passing.connect() as connection, connection.begin():
+            made = journal.anchor(connection, world.clock, AnchorKind.HEAD)
+        assert made is not None
+        return made[1]
+
+    if server_url.startswith("sqlite"):
+        world.check("b")
+        assert anchor().position == 2
+        return  # whoever waits there has not begun to look
+    with ThreadPoolExecutor(1) as pool, world.connected() as connection, connection.begin():
+        lock_ledger(connection)
+        waiting = pool.submit(anchor)
+        deadline = monotonic() + 20
+        while not connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).scalar():
+            assert monotonic() < deadline
+            sleep(0.01)
+        world.check("b")
+        connection.commit()
+        assert waiting.result(timeout=20).position == 2
     assert world.audit().is_whole
 
 
@@ -312,3 +345,45 @@ def test_nothing_is_pruned_on_the_word_of_a_forged_anchor(make_world: MakeWorld)
         connection.execute(ANCHORS.update().values(at=1))
     assert [world.do(world.store.prune_chain(chain, 1_000)) for chain in world.do(world.store.chains_to_prune(1_000))] == [0]
     assert len(rows(world)) == 1
+
+
+@pytest.mark.parametrize("place", ["after the last line", "in the place of an unsigned line"])
+def test_nothing_is_pruned_on_the_word_of_an_anchor_that_anybody_could_have_made(make_world: MakeWorld, place: str) -> None:
+    """Where a key is set, an anchor without a signature is proven by what was signed later, or by nothing."""
+    world = make_world(POLICY)
+    keys, world.keys = world.keys, type(world.keys)()
+    world.restart()
+    world.check("unsigned")
+    world.keys = keys
+    world.restart()
+    world.check("a")
+    world.anchor()
+    lines = anchors(world)
+    last = lines[-1]
+    number, previous = (last.number + 1, last.seal) if place == "after the last line" else (2, lines[0].seal)
+    unsealed = Anchor(number, 1, AnchorKind.HEAD, last.chain, last.position, last.hash, "wrt_forged", None, previous)
+    forged = replace(unsealed, seal=world.keys.seal(unsealed.payload(), None))
+    with world.connected() as connection, connection.begin():
+        connection.execute(ANCHORS.delete().where(ANCHORS.c.number == number))
+        connection.execute(insert(ANCHORS).values({name: getattr(forged, name) for name in forged.__slots__} | {"kind": "head"}))
+    assert [world.do(world.store.prune_chain(chain, 1_000)) for chain in world.do(world.store.chains_to_prune(1_000))] == [0]
+    assert [row.subject for row in rows(world) if row.chain == last.chain] == ["a"]
+
+
+def test_what_was_written_before_signing_began_is_pruned_like_the_rest(make_world: MakeWorld) -> None:
+    """What was signed since proves the anchors before it."""
+    world = make_world(POLICY)
+    keys, world.keys = world.keys, type(world.keys)()
+    for id in ("a", "b", "c"):
+        world.restart()
+        world.check(id)
+    world.keys = keys
+    world.restart()
+    world.check("d")
+    cut_at = world.time() + 1
+    world.hand.advance(2)
+    for chain in world.do(world.store.chains_to_prune(cut_at)):
+        while world.do(world.store.prune_chain(chain, cut_at)):
+            pass
+    assert [row.subject for row in rows(world)] == ["d"]
+    assert world.audit().is_whole

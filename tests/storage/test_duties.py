@@ -59,6 +59,18 @@ def test_a_duty_that_was_left_is_free_at_once(make_world: MakeWorld) -> None:
     assert take(two, "two") is not None
 
 
+def test_a_clock_that_is_put_back_keeps_nobody_from_a_duty_for_long(sqlite_world: MakeWorld) -> None:
+    """Who has died has it for as long as it asked for, twice that at most, and not until that time of the day has come again."""
+    world = sqlite_world(policy_of())
+    take(world, "one")
+    world.hand.advance(-LONG_MS)
+    assert take(world, "two") is None
+    world.hand.advance(-1)
+    assert take(world, "two") is not None
+    assert take(world, "one") is None
+    assert not keep(world, "one", "page 7")
+
+
 def test_of_many_who_find_a_duty_free_one_has_it(make_world: MakeWorld) -> None:
     """When nobody has ever had it, and when its time is up."""
     worlds = [make_world(policy_of()) for _ in range(4)]

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import select, text
+import pytest
+from sqlalchemy import insert, select, text, update
 
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, Delivered, NotDelivered, Parcel
+from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, UNREADABLE, Delivered, GivenUp, NotDelivered, Parcel
 from cstp_server.services.policies import NotePolicy
+from cstp_server.services.ports import AlertCounts
 from cstp_server.storage import tables
+from cstp_server.storage.journal import Journal
 from cstp_server.storage.outbox import letters, retry
 from tests.services.world import OPS, World, checking, policy_of, reviewing, tripping
 from tests.storage.conftest import MakeWorld
@@ -23,7 +26,13 @@ def channel(name: str = "ops", **setup: Any) -> dict[str, Any]:
 
 
 def policy(*channels: dict[str, Any], **sections: Any) -> Policy:
-    sections = {"circuit_breakers": [{"scope": TOOLING, "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]} | sections
+    sections = {
+        "circuit_breakers": [
+            {"scope": TOOLING, "failure_threshold": 2},
+            {"scope": "category:writing"},
+            {"scope": "agent:*", "notify": False},
+        ]
+    } | sections
     return policy_of(notifications={"channels": list(channels or (channel(),))}, **sections)
 
 
@@ -43,6 +52,17 @@ def parcel(world: World, subject: str = SUBJECT, name: str = "ops", tenant: str 
     found = world.do(world.store.outbox.parcel(tenant, name, subject))
     assert found is not None
     return found
+
+
+def dead_ids(world: World) -> list[str]:
+    with world.connected() as connection:
+        return [letter.id for letter in letters(connection, dead=True, limit=100)]
+
+
+def again(world: World, id: str | None = None) -> int:
+    """What `cstp notifications retry` does."""
+    with world.connected() as connection, connection.begin():
+        return retry(connection, id, world.clock, Journal(world.keys))
 
 
 def due(world: World, name: str = "ops") -> list[tuple[str, str]]:
@@ -217,6 +237,23 @@ def test_what_will_never_arrive_is_given_up_at_once(make_world: MakeWorld) -> No
     assert due(world) == []
 
 
+def test_what_was_given_up_is_told_by_channel(make_world: MakeWorld) -> None:
+    """How many, and why the last one did not arrive; what still waits, and what is another tenant's, is not among it."""
+    scopes = [{"scope": "category:*", "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]
+    world = make_world(policy(channel(), channel("all"), circuit_breakers=scopes))
+    fail(world)
+    assert world.do(world.store.catalogue.given_up("default")) == []
+    world.run(NotDelivered(parcel(world), "gone", 0, lasting=True))
+    world.hand.advance(1)
+    world.trip("category:writing")
+    world.run(NotDelivered(parcel(world, "circuit/category:writing", "all"), "no answer", 0, lasting=True))
+    world.hand.advance(1)
+    world.trip(TOOLING)
+    world.run(NotDelivered(parcel(world), "gone for good", 0, lasting=True))
+    assert world.do(world.store.catalogue.given_up("default")) == [GivenUp("ops", 2, "gone for good"), GivenUp("all", 1, "no answer")]
+    assert world.do(world.store.catalogue.given_up("north")) == []
+
+
 def test_the_dead_are_sent_again_when_somebody_says_so(sqlite_world: MakeWorld) -> None:
     """One by its id, or all; at once, and with all their attempts before them."""
     world = sqlite_world(policy(channel(), channel("all")))
@@ -224,14 +261,30 @@ def test_the_dead_are_sent_again_when_somebody_says_so(sqlite_world: MakeWorld) 
     for name in ("ops", "all"):
         world.run(NotDelivered(parcel(world, name=name), "gone", 3_600_000, lasting=True))
     world.hand.advance(LONGEST_MS)
-    with world.connected() as connection, connection.begin():
-        id = letters(connection, dead=True, limit=1)[0].id
-        assert retry(connection, "evt_unknown", world.clock) == 0
-        assert retry(connection, id, world.clock) == 2
+    id = dead_ids(world)[0]
+    assert again(world, "evt_unknown") == 0
+    assert again(world, id) == 2
     assert (due(world), due(world, "all")) == ([("default", SUBJECT)], [("default", SUBJECT)])
     assert world.run(NotDelivered(parcel(world), "no", 0)) == 0
-    with world.connected() as connection, connection.begin():
-        assert retry(connection, None, world.clock) == 0
+    assert again(world) == 0
+
+
+def test_that_somebody_has_them_sent_again_is_on_record(make_world: MakeWorld) -> None:
+    """One event for each channel of a tenant, with what it is about; nothing where there was nothing, and the record stays whole."""
+    world = make_world(policy(channel(), channel("all")))
+    fail(world)
+    fail(world, caller=ADA)
+    for name, tenant in (("ops", "default"), ("ops", "north"), ("all", "north")):
+        world.run(NotDelivered(parcel(world, name=name, tenant=tenant), "gone", 0, lasting=True))
+    dead = dead_ids(world)
+    assert again(world) == 3
+    told = [(event.tenant, event.subject, event.actor, event.data["count"]) for event in world.events("notification.retried")]
+    assert told == [("default", "ops", "cli", 1), ("north", "all", "cli", 1), ("north", "ops", "cli", 1)]
+    assert {id for event in world.events("notification.retried") for id in event.data["events"]} == set(dead)
+    assert again(world) == 0
+    assert len(world.events("notification.retried")) == 3
+    world.restart()
+    assert world.audit().is_whole
 
 
 def test_one_process_at_a_time_holds_the_lease(make_world: MakeWorld) -> None:
@@ -264,21 +317,140 @@ def test_nobody_waits_for_whoever_is_just_taking_the_lease(make_world: MakeWorld
     assert world.do(world.store.outbox.hold("two", 60_000))
 
 
-def test_what_nobody_will_send_is_put_away(sqlite_world: MakeWorld) -> None:
-    """Alerts for a channel that the policy has had no more for a while are given up, and the dead are forgotten in time."""
-    world = sqlite_world(policy(channel(), channel("gone")))
+def test_what_is_over_is_forgotten(sqlite_world: MakeWorld) -> None:
+    """The dead in time, and the gates that are open; nothing that waits, and no gate that is shut."""
+    world = sqlite_world(policy(channel(), channel("gone"), channel("slow")))
     fail(world)
     world.run(Delivered(parcel(world)))
+    world.run(NotDelivered(parcel(world, name="gone"), "gone", QUIET_MS, lasting=True))
     tidy = world.store.outbox.tidy
-    assert world.do(tidy(["ops"], world.hand.time - 1, 0)) == 0
-    assert world.do(tidy(["ops", "gone"], world.hand.time, 0)) == 0
-    assert world.do(tidy(["ops"], world.hand.time, 0)) == 1
-    with world.connected() as connection:
-        (dead,) = letters(connection, dead=True, limit=10)
-        assert (dead.channel, dead.error) == ("gone", "the policy has no channel of this name")
-        assert len(connection.execute(select(tables.outbox_gates)).all()) == 1
+    assert world.do(tidy(world.hand.time - 1)) == 0
     world.hand.advance(QUIET_MS)
-    assert world.do(tidy(["ops"], 0, world.hand.time)) == 0
+    assert world.do(tidy(world.hand.time - QUIET_MS)) == 3
+    assert world.do(tidy(world.hand.time)) == 0
+    assert [channel for _, channel, _, _ in queued(world)] == ["slow"]
     with world.connected() as connection:
-        assert connection.execute(select(tables.outbox)).all() == []
         assert connection.execute(select(tables.outbox_gates)).all() == []
+
+
+def test_who_tidies_waits_for_nobody(make_world: MakeWorld, server_url: str) -> None:
+    """On PostgreSQL what somebody else has locked is left for the next time, so that nobody waits for one another for ever."""
+    world = make_world(policy(channel(), channel("all")))
+    fail(world)
+    for name in ("ops", "all"):
+        world.run(NotDelivered(parcel(world, name=name), "gone", 0, lasting=True))
+    if server_url.startswith("sqlite"):
+        return
+    later = world.time() + 1_000
+    with world.connected() as connection, connection.begin():
+        connection.execute(text("SELECT * FROM outbox_gates WHERE channel = 'ops' FOR UPDATE"))
+        connection.execute(text("SELECT * FROM outbox WHERE channel = 'all' FOR UPDATE"))
+        assert world.do(world.store.outbox.tidy(later)) == 2
+        connection.execute(text("SELECT * FROM outbox WHERE channel = 'ops' FOR UPDATE"))
+    assert world.do(world.store.outbox.tidy(later)) == 2
+
+
+def test_the_channels_that_nobody_has_are_found_as_long_as_anything_waits_for_them(make_world: MakeWorld) -> None:
+    """Whatever their names."""
+    world = make_world(policy(channel("a"), channel("b"), channel("c")))
+    fail(world)
+    strays = world.store.outbox.strays
+    assert world.do(strays(["b"])) == ["a", "c"]
+    assert world.do(strays([])) == ["a", "b", "c"]
+    world.run(NotDelivered(parcel(world, name="a"), "gone", 0, lasting=True))
+    world.run(Delivered(parcel(world, name="c")))
+    assert world.do(strays(["b"])) == []
+
+
+def test_what_failed_may_be_tried_before_its_time(make_world: MakeWorld) -> None:
+    """Where the channel works again; not what is quiet because it was just told of, nor what another channel did not take."""
+    world = make_world(policy(channel(), channel("all")))
+    fail(world)
+    fail(world, caller=ADA)
+    world.run(NotDelivered(parcel(world), "no", 3_600_000))
+    world.run(NotDelivered(parcel(world, name="all"), "no", 3_600_000))
+    world.run(Delivered(parcel(world, tenant="north")))
+    world.reset(TOOLING, caller=ADA)
+    world.do(world.store.outbox.reopen("ops"))
+    assert due(world) == [("default", SUBJECT)]
+    assert due(world, "all") == [("north", SUBJECT)]
+
+
+def test_what_waits_and_what_was_given_up_is_counted_by_channel(make_world: MakeWorld) -> None:
+    """With the time since when the first of it waits; what was sent again waits from then on."""
+    world = make_world(policy(channel(), channel("all"), channel("idle", events=["budget.reached"])))
+    assert world.do(world.store.counts()).alerts == {}
+    fail(world)
+    world.reset(TOOLING)
+    first = parcel(world).queued_at
+    world.run(NotDelivered(parcel(world, name="all"), "gone", 0, lasting=True))
+    assert world.do(world.store.counts()).alerts == {"ops": AlertCounts(2, first, 0), "all": AlertCounts(0, None, 2)}
+    world.hand.advance(LONGEST_MS)
+    again(world)
+    counted = world.do(world.store.counts()).alerts
+    assert counted == {"ops": AlertCounts(2, first, 0), "all": AlertCounts(2, parcel(world, name="all").queued_at, 0)}
+    assert (counted["all"].waiting_since or 0) > first
+
+
+def spoil(world: World, id: str, event: str = '{"type": "circuit.exploded"}') -> None:
+    """As a newer version of the service, or somebody's hand, would have written it."""
+    with world.connected() as connection, connection.begin():
+        connection.execute(update(tables.outbox).where(tables.outbox.c.id == id).values(event=event))
+
+
+@pytest.mark.parametrize("text", ['{"type": "circuit.exploded"}', '{"type": "circuit.closed"}', "{", "[]", "7"])
+def test_what_cannot_be_read_goes_in_no_message_and_is_kept_for_a_day(sqlite_world: MakeWorld, text: str) -> None:
+    """The rest of the subject is sent without it; after a day it is given up, on record, however often it was looked at."""
+    world = sqlite_world(policy())
+    fail(world)
+    bad = parcel(world).waiting[0].id
+    world.reset(TOOLING)
+    spoil(world, bad, text)
+    mixed = parcel(world)
+    assert [event.type.value for _, event in mixed.newest] == ["circuit.closed"]
+    assert (len(mixed.waiting), [waiting.id for waiting in mixed.unread]) == (1, [bad])
+    assert world.run(Delivered(mixed)) == 0
+    world.hand.advance(QUIET_MS)
+    alone = parcel(world)
+    assert (alone.newest, alone.waiting, [(each.id, each.attempts) for each in alone.unread]) == ((), (), [(bad, 1)])
+    for _ in range(MOST_ATTEMPTS):
+        assert world.run(NotDelivered(alone, UNREADABLE, 0)) == 0
+    assert due(world) == [("default", SUBJECT)]
+    world.hand.advance(LONGEST_MS)
+    assert world.run(NotDelivered(parcel(world), UNREADABLE, 0)) == 1
+    assert due(world) == []
+    (event,) = world.events("notification.given_up")
+    assert (event.data["events"], event.data["about"], event.data["error"]) == ([bad], SUBJECT, UNREADABLE)
+    with world.connected() as connection:
+        (letter,) = letters(connection, dead=True, limit=10)
+    assert (letter.id, letter.error) == (bad, UNREADABLE)
+
+
+def test_what_cannot_be_read_hides_nothing_that_can(sqlite_world: MakeWorld) -> None:
+    """However much of it came later."""
+    world = sqlite_world(policy())
+    fail(world)
+    good = parcel(world).waiting[0].id
+    for _ in range(15):
+        world.hand.advance(1)
+        world.reset(TOOLING)
+        world.trip(TOOLING)
+    for waiting in parcel(world).waiting[1:]:
+        spoil(world, waiting.id)
+    mixed = parcel(world)
+    assert ([id for id, _ in mixed.newest], [waiting.id for waiting in mixed.waiting], len(mixed.unread)) == ([good], [good], 30)
+
+
+def test_what_became_visible_late_makes_another_message(sqlite_world: MakeWorld) -> None:
+    """An alert of an earlier time that joins what was sent already is not taken for the same by a receiver that remembers ids."""
+    world = sqlite_world(policy())
+    fail(world)
+    first = parcel(world)
+    early = first.waiting[0].id
+    with world.connected() as connection, connection.begin():
+        row = connection.execute(select(tables.outbox)).one()._asdict()
+        connection.execute(insert(tables.outbox).values(row | {"id": "evt_0.0000", "at": row["at"] - 5}))
+    second = parcel(world)
+    assert [waiting.id for waiting in second.waiting] == ["evt_0.0000", early]
+    assert second.newest[-1] == first.newest[-1]
+    assert second.id != first.id

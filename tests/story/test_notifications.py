@@ -144,7 +144,7 @@ def test_secrets_are_in_no_log_and_no_record(server: RunningServer, receiver: Re
     """Neither of what was sent, nor of what failed, nor of the policy."""
     receiver.answer = status(500)
     trip(server, "one")
-    wait_for(lambda: bool(listed(server)) and listed(server)[0]["attempts"] == 1, "an attempt")
+    wait_for(lambda: any(letter["attempts"] for letter in listed(server)), "an attempt")
     shown = server.logs + server.cli("notifications", "list", "--json").stdout + server.http.get("/metrics").text
     assert SECRET not in shown
     assert "/chat" not in shown

@@ -112,3 +112,21 @@ def test_a_log_beside_the_policy_does_not_feed_on_itself(server: RunningServer, 
     wait_for(lambda: bool(check(server)["policyVersion"] != before))
     assert "policy_loaded" in server.logs
     assert "watchfiles" not in server.logs
+
+
+def test_a_start_with_another_policy_is_on_record(server: RunningServer, policy: Path) -> None:
+    """And one with the same policy is not, again."""
+
+    def versions() -> list[str]:
+        told = server.call("cstp.listEvents", {"types": ["policy.loaded"]})["events"]
+        return [event["policyVersion"] for event in reversed(told)]
+
+    wait_for(lambda: len(versions()) == 1)
+    server.terminate()
+    server.start()
+    first = check(server)["policyVersion"]
+    server.terminate()
+    policy.write_text(CIRCUITS)
+    server.start()
+    wait_for(lambda: len(versions()) == 2)
+    assert versions() == [first, check(server)["policyVersion"]]

@@ -89,7 +89,7 @@ def test_nobody_approves_their_own(shared_fleet: Fleet) -> None:
         assert 'value="approve"' not in visitor.get(f"/decision?id={id}").text
         refused = visitor.act("/decision/resolve", id=id, resolution="approve")
     assert refused.status_code == 403
-    assert "nobody approves" in refused.text
+    assert "Nobody approves" in refused.text
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_reason_that_is_missing_is_asked_for_again(shared_fleet: Fleet) -> Non
         ):
             answer = visitor.act(path, **fields)
             assert answer.status_code == 422, path
-            assert "`reason` is required" in answer.text
+            assert "<code>reason</code> is required" in answer.text
     assert state_of(shared_fleet) == ("closed", "supervised")
 
 

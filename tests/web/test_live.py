@@ -1,15 +1,35 @@
 """Open pages keep up by themselves, with what any process changes, as long as the session stands."""
 
+import re
 import time
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from cstp_server.web.streams import MOST_OF_SESSION
 from tests.conftest import StartServer
+from tests.story.test_the_loop import wait_for
 from tests.web.conftest import OpenBrowser
 from tests.web.fleet import Fleet
 from tests.web.plain import Plain
+
+STREAM = "text/event-stream"
+FRAGMENT = {"X-Fragment": "live"}
+_NOW = re.compile(r'data-now="([0-9]+)"')
+
+
+def hide(page: Page, hidden: str) -> None:
+    """Have the page believe that it is out of sight (`true`) or in sight."""
+    page.evaluate(f"Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def now_of(fragment: str) -> int:
+    """The time that a fragment tells."""
+    found = _NOW.search(fragment)
+    assert found is not None
+    return int(found[1])
 
 
 def test_a_circuit_that_opens_shows_up_without_a_reload(fleet: Fleet, person: OpenBrowser) -> None:
@@ -104,9 +124,114 @@ def test_the_stream_ends_with_the_session(shared_fleet: Fleet) -> None:
 
 
 def test_the_stream_is_for_those_who_are_signed_in(shared_fleet: Fleet) -> None:
-    """Nobody else gets one."""
+    """Nobody else gets one, and a page that asks for it is told why."""
     with Plain(shared_fleet.server.url) as visitor:
-        assert visitor.get("/live").status_code == 303
+        assert visitor.get("/live", Accept=STREAM).status_code == 401
+        assert visitor.client.head("/live", headers={"Accept": STREAM}).status_code == 401
+
+
+def test_whether_there_would_be_a_stream_is_answered_at_once(shared_fleet: Fleet) -> None:
+    """To HEAD, which waits for nothing."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        answer = visitor.client.head("/live")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith(STREAM)
+
+
+def test_no_two_ask_for_one_stream(shared_fleet: Fleet) -> None:
+    """Fragments are shared among those who ask for the same; a stream is everybody's own, whatever the request says."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        with visitor.watch(**FRAGMENT) as one:
+            assert "event: hello" in one.until("data:")
+            with visitor.watch(**FRAGMENT) as other, visitor.watch(**FRAGMENT) as third:
+                assert "event: hello" in other.until("data:")
+                assert "event: hello" in third.until("data:")
+
+
+def test_a_session_has_so_many_streams_and_no_more(fleet: Fleet) -> None:
+    """Another session has its own, and one that ends makes room."""
+    with Plain(fleet.server.url) as visitor, Plain(fleet.server.url) as other, ExitStack() as stack:
+        visitor.sign_in(fleet.ops)
+        other.sign_in(fleet.ops)
+        streams = [stack.enter_context(visitor.watch()) for _ in range(MOST_OF_SESSION - 1)]
+        for stream in streams:
+            stream.until("data:")
+        with visitor.watch() as last:
+            last.until("data:")
+            refused = visitor.get("/live")
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "30")
+            with other.watch() as stream:
+                assert "event: hello" in stream.until("data:")
+        wait_for(lambda: visitor.client.head("/live").status_code == 200)
+
+
+def test_streams_leave_connections_to_others(start_server: StartServer, sqlite_url: str) -> None:
+    """All of them together take half of those that the process has."""
+    server = start_server(database_url=sqlite_url, env={"CSTP_MAX_CONNECTIONS": "8"})
+    with Plain(server.url) as one, Plain(server.url) as other, ExitStack() as stack:
+        one.sign_in(server.token("olivia", "ops"))
+        other.sign_in(server.token("vera", "viewer"))
+        streams = [stack.enter_context(one.watch()) for _ in range(4)]
+        for stream in streams:
+            stream.until("data:")
+        assert other.get("/live").status_code == 429
+        assert other.get("/circuits").status_code == 200
+
+
+def test_a_page_without_room_for_a_stream_says_so_and_shows_what_is_new(fleet: Fleet, person: OpenBrowser) -> None:
+    """It asks again after a while."""
+    somebody = person(fleet.server).sign_in(fleet.ops)
+    expect(somebody.go("/policy").locator("#live-state")).to_have_attribute("data-state", "on")
+    cookies = {cookie["name"]: cookie["value"] for cookie in somebody.context.cookies()}
+    with Plain(fleet.server.url, cookies=cookies) as visitor, ExitStack() as stack:
+        streams = [stack.enter_context(visitor.watch()) for _ in range(MOST_OF_SESSION - 1)]
+        for stream in streams:
+            stream.until("data:")
+        page = somebody.context.new_page()
+        page.goto(f"{fleet.server.url}/circuits")
+        expect(page.locator("#live-text")).to_have_text("too many pages are open")
+    assert somebody.complaints == []
+
+
+def test_a_page_whose_session_ended_while_it_was_hidden_asks_to_sign_in(fleet: Fleet, person: OpenBrowser) -> None:
+    """There was no stream to tell it, and its next attempt to get one does."""
+    somebody = person(fleet.server).sign_in(fleet.ops)
+    page = somebody.go("/circuits")
+    expect(page.locator("#live-state")).to_have_attribute("data-state", "on")
+    hide(page, "true")
+    expect(page.locator("#live-text")).to_have_text("paused")
+    cookies = {cookie["name"]: cookie["value"] for cookie in somebody.context.cookies()}
+    with Plain(fleet.server.url, cookies=cookies) as tab:
+        assert tab.act("/sign-out").status_code == 303
+    hide(page, "false")
+    page.wait_for_url("**/sign-in?next=*circuits")
+    assert somebody.complaints == []
+
+
+def test_a_fragment_is_no_older_than_what_the_page_shows(shared_fleet: Fleet) -> None:
+    """Whoever has just reset a circuit does not see it open again because somebody else asked a moment ago."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        with visitor.watch() as stream:
+            stream.until("data:")
+            first = visitor.get("/circuits?state=half_open", **FRAGMENT).text
+            shown = now_of(first)
+            later = visitor.get("/circuits?state=half_open", **FRAGMENT, **{"X-Shown": str(shown + 1)}).text
+            assert now_of(later) > shown
+            again = visitor.get("/circuits?state=half_open", **FRAGMENT, **{"X-Shown": str(shown)}).text
+            assert now_of(again) >= now_of(later)
+
+
+def test_only_decisions_that_an_index_finds_are_live(shared_fleet: Fleet) -> None:
+    """All of them, and an agent's; a rare kind would be looked for among thousands again and again."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        for query in ("", "?agent=bot"):
+            assert 'data-topics="decisions"' in visitor.get(f"/decisions{query}").text
+        for query in ("?status=blocked", "?category=x", "?outcome=failure", "?verdict=halt", "?q=x", "?agent=bot&status=blocked"):
+            assert 'data-topics=""' in visitor.get(f"/decisions{query}").text
 
 
 def test_open_dashboards_do_not_keep_the_service_from_ending(fleet: Fleet) -> None:
@@ -121,9 +246,11 @@ def test_open_dashboards_do_not_keep_the_service_from_ending(fleet: Fleet) -> No
 
 def test_fifty_dashboards_are_told_of_the_same_change(shared_fleet: Fleet) -> None:
     """Every one of them hears of it, and finds it when it asks."""
-    with Plain(shared_fleet.server.url) as visitor, ExitStack() as stack:
-        visitor.sign_in(shared_fleet.ops)
-        streams = [stack.enter_context(visitor.watch()) for _ in range(50)]
+    with ExitStack() as stack:
+        visitors = [stack.enter_context(Plain(shared_fleet.server.url)) for _ in range(5)]
+        for visitor in visitors:
+            visitor.sign_in(shared_fleet.ops)
+        streams = [stack.enter_context(visitor.watch()) for visitor in visitors for _ in range(10)]
         for stream in streams:
             stream.until("data:")
         shared_fleet.server.call("cstp.tripCircuit", {"scope": "tag:watched-by-many", "reason": "to be seen"}, token=shared_fleet.ops)

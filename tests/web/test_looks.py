@@ -59,6 +59,18 @@ def test_every_page_is_accessible_and_fits(settled_fleet: Fleet, person: OpenBro
     assert somebody.complaints == []
 
 
+def test_lists_fit_on_every_screen_between(settled_fleet: Fleet, person: OpenBrowser) -> None:
+    """On tablets and small windows no column is cut off."""
+    page = person(settled_fleet.server).sign_in(settled_fleet.ops).page
+    cut = "[...document.querySelectorAll('.card')].some(card => card.scrollWidth > card.clientWidth + 1)"
+    for path in ("/circuits", "/circuit?scope=category:tooling", "/decisions", "/agents", "/tripwires", "/trust", "/policy"):
+        page.goto(f"{settled_fleet.server.url}{path}")
+        for width in (540, 760, 900, 1030, 1160):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert not page.evaluate(cut), (path, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+
+
 def serious(somebody: Person) -> list[str]:
     """What axe finds serious or worse on the page that is open."""
     found = Axe().run(somebody.page)

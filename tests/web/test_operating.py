@@ -14,7 +14,7 @@ def test_a_circuit_is_reset_by_hand(fleet: Fleet, person: OpenBrowser) -> None:
     page.get_by_role("link", name="Reset…").click()
     page.get_by_label("Reason").fill("the pipeline is repaired")
     page.get_by_role("button", name="Reset the circuit").click()
-    expect(page.get_by_text("circuit `category:tooling` is closed and its counters are cleared")).to_be_visible()
+    expect(page.get_by_text("Circuit category:tooling is closed and its counters are cleared")).to_be_visible()
     expect(page.locator(".tiles .pill").first).to_have_text("closed")
     expect(page.get_by_text("the pipeline is repaired")).to_be_visible()
     history = fleet.server.call("cstp.getCircuitHistory", {"scope": "category:tooling"}, token=fleet.ops)["transitions"]
@@ -27,7 +27,7 @@ def test_a_circuit_may_prove_itself_first(fleet: Fleet, person: OpenBrowser) -> 
     page = person(fleet.server).sign_in(fleet.ops).go("/circuit/reset?scope=category:tooling")
     page.get_by_label("Let it prove itself first").check()
     page.get_by_role("button", name="Reset the circuit").click()
-    expect(page.locator(".tiles .pill").first).to_have_text("half open")
+    expect(page.locator(".tiles .pill").first).to_have_text("half-open")
     assert fleet.check("refactor-bot", "try whether it works again", category="tooling")["probes"]
 
 
@@ -56,7 +56,7 @@ def test_an_approval_lets_one_decision_through_with_its_note(fleet: Fleet, perso
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
     decision = fleet.server.call("cstp.awaitDecision", {"id": id, "timeoutMs": 0}, token=fleet.ops)
     assert (decision["status"], decision["allowed"]) == ("approved", True)
-    expect(page.get_by_text("the customer was right")).to_be_visible()
+    expect(page.get_by_text("the customer was right").first).to_be_visible()
 
 
 def test_a_denial_refuses_it_for_good(fleet: Fleet, person: OpenBrowser) -> None:
@@ -77,7 +77,7 @@ def test_an_agent_is_moved_to_another_posture(fleet: Fleet, person: OpenBrowser)
     page.get_by_label("Human decides").check()
     page.get_by_label("Reason").fill("it fails too often")
     page.get_by_role("button", name="Change the posture").click()
-    expect(page.get_by_text("agent `refactor-bot` is `human_decides`")).to_be_visible()
+    expect(page.get_by_text("Agent refactor-bot is human_decides")).to_be_visible()
     expect(page.locator(".tiles .pill").first).to_have_text("human decides")
     expect(page.get_by_text("supervised → human decides")).to_be_visible()
     assert fleet.check("refactor-bot", "apply the next refactoring")["intervention"] == "escalate"
@@ -103,7 +103,7 @@ def test_a_stale_move_is_refused(fleet: Fleet, person: OpenBrowser) -> None:
     page.get_by_label("Full autonomy").check()
     page.get_by_label("Reason").fill("it does well")
     page.get_by_role("button", name="Change the posture").click()
-    expect(page.get_by_text("agent `refactor-bot` is `blocked`, not `supervised`")).to_be_visible()
+    expect(page.get_by_text("Agent refactor-bot is blocked, not supervised")).to_be_visible()
     assert fleet.server.call("cstp.getPosture", {"agentId": "refactor-bot"}, token=fleet.ops)["posture"] == "blocked"
 
 

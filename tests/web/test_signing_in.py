@@ -45,18 +45,55 @@ def test_a_token_that_may_not_look_is_refused(shared_fleet: Fleet) -> None:
         for token in (agent, shared_fleet.ci):
             answer = visitor.sign_in(token)
             assert answer.status_code == 403
-            assert "that takes the role `viewer`" in answer.text
+            assert "that takes the role <code>viewer</code>" in answer.text
         assert not visitor.client.cookies
 
 
-def test_attempts_are_limited(fleet: Fleet) -> None:
-    """After ten failures not even a good token gets in, and the answer says when it will."""
-    with Plain(fleet.server.url) as visitor:
+def test_attempts_are_limited_for_those_who_have_no_token(fleet: Fleet) -> None:
+    """After ten failures of an address the answer says when to try again; who shares it and holds a good token gets in all the same."""
+    with Plain(fleet.server.url) as visitor, Plain(fleet.server.url) as holder:
         assert {visitor.sign_in(f"guess-{number}").status_code for number in range(10)} == {401}
-        refused = visitor.sign_in(fleet.ops)
-    assert refused.status_code == 429
-    assert 0 < int(refused.headers["retry-after"]) <= 300
-    assert "try again in" in refused.text
+        refused = visitor.sign_in("guess-again")
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 300
+        assert "try again in" in refused.text
+        assert holder.sign_in(fleet.ops).status_code == 303
+        assert holder.get("/circuits").status_code == 200
+
+
+def test_attempts_are_counted_and_logged_by_how_they_end(fleet: Fleet) -> None:
+    """Those too that a good token makes which may not look; the log says whose it is."""
+    with Plain(fleet.server.url) as visitor:
+        visitor.sign_in(fleet.ops)
+        visitor.act("/sign-out")
+        assert visitor.sign_in(fleet.ci).status_code == 403
+        for number in range(12):
+            visitor.sign_in(f"guess-{number}")
+    counted = fleet.server.http.get("/metrics").text
+    for result, number in {"succeeded": 1, "refused": 1, "failed": 10, "limited": 2}.items():
+        assert f'cstp_sign_ins_total{{result="{result}"}} {number}.0' in counted
+    for told in ("signed_in", "signed_out", "sign_in_refused", "sign_in_failed"):
+        assert told in fleet.server.logs
+    (refused,) = [line for line in fleet.server.logs.splitlines() if "sign_in_refused" in line]
+    assert "ci" in refused
+
+
+def test_sessions_are_on_record(fleet: Fleet) -> None:
+    """Who signed in and out, and that a session took the place of one before; nothing of the secret."""
+    with Plain(fleet.server.url) as visitor:
+        visitor.sign_in(fleet.ops)
+        visitor.sign_in(fleet.ops)
+        visitor.act("/sign-out")
+    asked = {"types": ["session.begun", "session.ended"]}
+    told = fleet.server.call("cstp.listEvents", asked, token=fleet.ops)["events"]
+    assert {(event["subject"], event["actor"]) for event in told} == {("olivia", "olivia")}
+    assert [(event["type"], event["data"].get("cause")) for event in reversed(told)] == [
+        ("session.begun", None),
+        ("session.ended", "replaced"),
+        ("session.begun", None),
+        ("session.ended", "signed_out"),
+    ]
+    assert set(told[-1]["data"]) == {"roles", "expires_at"}
 
 
 def test_a_session_ends_with_its_token_at_once(fleet: Fleet, person: OpenBrowser) -> None:
@@ -129,6 +166,22 @@ def test_the_cookie_is_out_of_reach(shared_fleet: Fleet) -> None:
     assert "Domain" not in proxied
 
 
+def test_the_plain_cookie_counts_only_where_nobody_speaks_https(shared_fleet: Fleet) -> None:
+    """Over HTTPS another host of the same site could have set it; over plain HTTP, and on one's own machine, there is no other."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        cookie = f"cstp-session={visitor.client.cookies['cstp-session']}"
+    named = {"Host": "ops.example.org", "Cookie": cookie}
+    with Plain(shared_fleet.server.url) as browser:
+        assert browser.get("/circuits", **named).status_code == 200
+        assert browser.get("/circuits", **named, **{"Sec-Fetch-Site": "same-origin"}).status_code == 303
+        assert browser.get("/circuits", **named, **{"X-Forwarded-Proto": "https"}).status_code == 303
+        for host in ("localhost:8787", "127.0.0.1", "[::1]:8787", "cstp.localhost:8787"):
+            assert browser.get("/circuits", Host=host, Cookie=cookie, **{"Sec-Fetch-Site": "none"}).status_code == 200
+        bound = {"Cookie": cookie.replace("cstp-session", "__Host-cstp-session"), "Host": "ops.example.org"}
+        assert browser.get("/circuits", **bound, **{"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
 def test_only_the_digest_of_a_session_is_stored(fleet: Fleet, sqlite_url: str) -> None:
     """What the cookie says is nowhere in the database."""
     with Plain(fleet.server.url) as visitor:
@@ -149,8 +202,7 @@ def test_without_any_token_this_machine_may_go_on_without_one(start_server: Star
         for headers in ({"X-Forwarded-For": "192.0.2.1"}, {"Host": "evil.example", "Origin": "http://evil.example"}):
             assert visitor.send("/sign-in", {"without_token": "yes"}, headers=headers).status_code == 401
     server.token("olivia", "ops")
-    page.reload()
-    assert "/sign-in" in page.url
+    page.wait_for_url("**/sign-in*")
     assert page.get_by_role("button", name="Go on without a token").count() == 0
 
 

@@ -80,17 +80,19 @@
     }
     fetching = true;
     try {
-      const answer = await fetch(location.href, { headers: { "x-fragment": "live" }, redirect: "error", cache: "no-store" });
+      const headers = { "x-fragment": "live", "x-shown": live().dataset.now || document.body.dataset.now }; // nothing older than what is shown
+      const answer = await fetch(location.href, { headers, redirect: "error", cache: "no-store" });
       if (answer.status === 401) {
         location.reload();
         return;
       }
       if (!answer.ok) {
         show("late", "cannot refresh");
+        if (answer.status === 429) setTimeout(refresh, seconds(answer) * 1000);
         return;
       }
       take(await answer.text());
-      show("on", "live");
+      if (stream) show("on", "live");
     } catch {
       show("late", "connection lost");
     } finally {
@@ -138,10 +140,32 @@
       show("late", "connection lost");
       if (stream.readyState === EventSource.CLOSED) {
         stop();
-        setTimeout(listen, 3000);
+        ask();
       }
     };
   }
+
+  // Why there is no stream, which the stream itself does not tell: signed out, too many of them, or nobody answers.
+  async function ask() {
+    let wait = 3;
+    try {
+      const answer = await fetch("/live", { method: "HEAD", headers: { accept: "text/event-stream" }, redirect: "error", cache: "no-store" });
+      if (answer.status === 401) {
+        location.reload();
+        return;
+      }
+      if (answer.status === 429) {
+        show("late", "too many pages are open");
+        wait = seconds(answer);
+        refresh();
+      }
+    } catch {
+      show("late", "connection lost");
+    }
+    setTimeout(listen, wait * 1000);
+  }
+
+  const seconds = (answer) => Math.max(Number(answer.headers.get("retry-after")) || 0, 3);
 
   function stop() {
     if (stream) stream.close();

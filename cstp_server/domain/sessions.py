@@ -1,0 +1,22 @@
+"""Sessions of people at the dashboard, as the store keeps them: known by the digest of a secret (SPEC 11)."""
+
+from cstp_server.domain.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who signed in, by the digest of their token (none where none was needed). Times in ms since the epoch."""
+
+    tenant: str
+    token_digest: bytes | None
+    created_at: int
+    expires_at: int
+    seen_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """A session that began, or (without `begun`) that has ended, by the digest of its secret."""
+
+    digest: bytes
+    begun: Session | None = None
