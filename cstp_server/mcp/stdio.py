@@ -11,7 +11,15 @@ from typing import Any
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR, CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams, TextContent
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+)
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
 from cstp_server import __version__
@@ -76,9 +84,14 @@ class Relay:
         try:
             return await self._client.run(call)
         except RpcError as error:
-            return _failed(after_error(error.code, error.message, error.data))
+            # the request is this process's: what is wrong with it lies in how it is set up, and no argument would change that
+            return _failed(_unheard(error.message) if error.code == INVALID_REQUEST else after_error(error.code, error.message, error.data))
         except CstpError as error:
-            return _failed(f"error: {error}\nnext: nothing is allowed meanwhile: do not act, and tell the person you work for")
+            return _failed(_unheard(str(error)))
+
+
+def _unheard(why: str) -> str:
+    return f"error: {why}\nnext: nothing is allowed meanwhile: do not act, and tell the person you work for"
 
 
 def _failed(text: str) -> CallToolResult:

@@ -1,5 +1,6 @@
 """`cstp mcp`: the tools over standard input and output, as a client of a running server."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -8,8 +9,13 @@ from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolRequestParams, CallToolResult
+from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
-from tests.mcp.conftest import Fleet, Tools, using
+from cstp_server.client import AsyncClient
+from cstp_server.mcp.endpoint import PATH
+from cstp_server.mcp.stdio import Relay
+from tests.mcp.conftest import Fleet, Tools, text_of, using
 from tests.postgres import free_port
 from tests.server import RunningServer
 
@@ -72,6 +78,21 @@ def test_a_token_that_is_refused_is_told_to_the_model(fleet: Fleet) -> None:
         assert "the token is unknown, revoked or expired" in said
 
     using(fleet.server, "stdio", "cstp_wrong", work)
+
+
+def test_a_server_that_goes_by_another_name_is_told_to_the_model(fleet: Fleet) -> None:
+    """No other arguments would help, so the model is not told to correct them."""
+
+    async def answer() -> CallToolResult:
+        headers = {"host": "other.example.org", "mcp-protocol-version": LATEST_HANDSHAKE_VERSION}
+        async with AsyncClient(fleet.server.url, fleet.agent, path=PATH, headers=headers) as client:
+            wanted = CallToolRequestParams(name="check_guardrails", arguments={"action": {"description": "pay"}})
+            return await Relay(client).call_tool(None, wanted)
+
+    said = text_of(asyncio.run(answer()))
+    assert "`CSTP_ALLOWED_HOSTS`" in said
+    assert "do not act, and tell the person you work for" in said
+    assert "arguments" not in said
 
 
 def test_an_interrupt_ends_it_at_once(fleet: Fleet) -> None:
