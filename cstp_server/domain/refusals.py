@@ -9,7 +9,7 @@
     └── InvalidInput
 
 A refusal is an answer, never an exception: many calls share one transaction, and no one's refusal may undo another's change.
-What the machinery itself cannot do is an exception: `StoreUnavailable`, `Overloaded`.
+What the machinery itself cannot do is an exception: `StoreUnavailable`, `SearchTooLong`, `Overloaded`.
 """
 
 from cstp_server.domain.values import dataclass
@@ -65,6 +65,10 @@ class InvalidInput(Refusal):
 
 class StoreUnavailable(Exception):
     """The database does not answer. The caller is told no: fail closed (SPEC 2, -32012)."""
+
+
+class SearchTooLong(StoreUnavailable):
+    """What somebody looks for takes longer to find than it may. Nothing is wrong with the store: who asks for less is answered."""
 
 
 class Overloaded(Exception):

@@ -18,7 +18,7 @@ from cstp_server.domain.decisions import Decision, Status
 from cstp_server.domain.dimension_reviews import DimensionReview
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.postures import AgentPosture, TransitionType
-from cstp_server.domain.refusals import Overloaded, StoreUnavailable
+from cstp_server.domain.refusals import Overloaded, SearchTooLong, StoreUnavailable
 from cstp_server.domain.trust_scores import Record
 from cstp_server.policy.compiled import Policy, SelfReported
 from cstp_server.services.ports import CircuitNeed, CircuitRow, DecisionQuery, EventEntry, EventQuery, HitCount, Needs
@@ -35,7 +35,7 @@ from cstp_server.storage.loading import CircuitCache, Loader
 from cstp_server.storage.outage import Outage, Side
 from cstp_server.storage.rates import let_through
 from cstp_server.storage.tallies import tallies_since
-from cstp_server.storage.trouble import is_spoiled
+from cstp_server.storage.trouble import is_cancelled, is_spoiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class ReadThreads:
     """A few threads that read, each call on a connection of its own; no more than `limit` calls wait, none longer than its deadline.
 
     Those of the writing `side` keep the store in order: each call is a transaction, and what it returns says whether it wrote anything.
+    Those that `search` may be asked for more than can be found in time, which says nothing about the store.
     """
 
     def __init__(
@@ -68,7 +69,10 @@ class ReadThreads:
         outage: Outage,
         threads: int = CONNECTIONS,
         side: Side = Side.READING,
+        *,
+        search: bool = False,
     ) -> None:
+        self._search = search
         self._side = side
         self._engine = engine
         self._outage = outage
@@ -81,7 +85,8 @@ class ReadThreads:
     async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work(connection, …)` returns.
 
-        Raises `StoreUnavailable` when the database does not answer in time, `Overloaded` when too many calls wait.
+        Raises `StoreUnavailable` when the database does not answer in time, which for a search is `SearchTooLong`, and `Overloaded` when
+        too many calls wait.
         """
         if self._waiting >= self._limit:
             raise Overloaded
@@ -93,7 +98,7 @@ class ReadThreads:
             async with asyncio.timeout(self._deadline):  # `wait_for` takes no notice of being cancelled when the answer is just there
                 return await reading
         except TimeoutError:
-            raise StoreUnavailable from None
+            raise (SearchTooLong if self._search else StoreUnavailable) from None
         finally:
             self._waiting -= 1
 
@@ -105,6 +110,8 @@ class ReadThreads:
         try:
             answer = self._insist(work, *args, **kwargs)
         except SQLAlchemyError as error:
+            if self._search and is_cancelled(error):
+                raise SearchTooLong from error
             self._outage.failed(self._side, error)
             raise StoreUnavailable from error
         if self._side is Side.READING or answer:  # a transaction that had nothing to write proves nothing
@@ -130,10 +137,11 @@ class ReadThreads:
 
 
 class SqlReader:
-    """Reads of decisions and circuits."""
+    """Reads of decisions and circuits; what has no end, on the connections of searches."""
 
-    def __init__(self, threads: ReadThreads, clock: Clock) -> None:
+    def __init__(self, threads: ReadThreads, searching: ReadThreads, clock: Clock) -> None:
         self._threads = threads
+        self._searching = searching
         self._clock = clock
 
     async def decision(self, tenant: str, id: str) -> Decision | None:
@@ -154,7 +162,7 @@ class SqlReader:
 
     async def hits(self, tenant: str, *, since: int | None, agent: str | None) -> Sequence[HitCount]:
         """How often agents ran into tripwires, by tripwire and agent."""
-        return await self._threads.read(hit_counts, tenant, since, agent)
+        return await self._searching.read(hit_counts, tenant, since, agent)
 
     async def posture(self, tenant: str, agent_id: str) -> AgentPosture | None:
         """The posture of an agent, if it was ever moved."""

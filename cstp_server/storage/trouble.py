@@ -11,6 +11,7 @@ _PRIMARY_CODE = 0xFF
 _SPOILED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _NO_SCHEMA = "it has no schema yet: run `cstp db upgrade`"
 _UNDEFINED_TABLE = "42P01"
+_QUERY_CANCELED = "57014"
 _OF_SQLITE = {
     sqlite3.SQLITE_NOTADB: "the file is not a database: put the right file there, or restore a backup",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the service and restore a backup",
@@ -63,6 +64,11 @@ def is_spoiled(error: SQLAlchemyError) -> bool:
     """Whether the connection that met this error is of no use any more, since the file is another one or what was read of it is wrong."""
     origin = error.orig if isinstance(error, DBAPIError) else None
     return isinstance(error, FileReplaced) or (isinstance(origin, sqlite3.Error) and _code_of(origin) & _PRIMARY_CODE in _SPOILED)
+
+
+def is_cancelled(error: SQLAlchemyError) -> bool:
+    """Whether PostgreSQL has ended a statement that took longer than it may."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _QUERY_CANCELED
 
 
 def _sqlite_advice(error: sqlite3.Error) -> str:

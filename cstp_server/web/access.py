@@ -16,13 +16,14 @@ from cstp_server.domain.refusals import (
     InvalidInput,
     Overloaded,
     Refusal,
+    SearchTooLong,
     StoreUnavailable,
 )
 from cstp_server.services.sessions import SignedIn
 from cstp_server.web.context import Dashboard, Page, Visit, requested
 from cstp_server.web.cookies import secret_of
 from cstp_server.web.forms import BadForm, Form, read_form
-from cstp_server.web.headers import secured
+from cstp_server.web.headers import REASON, secured
 from cstp_server.web.links import link
 from cstp_server.web.origins import is_own_form
 from cstp_server.web.pulse import pulse_of
@@ -32,6 +33,7 @@ from cstp_server.web.theme import theme_of
 Endpoint = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger(__name__)
 _STATUS: dict[type[Refusal], int] = {DecisionNotFound: 404, CircuitNotFound: 404, Conflict: 409, Forbidden: 403, InvalidInput: 422}
+ASKS_TOO_OFTEN = "this token asks too often"
 _NO_OPERATOR = Forbidden("this takes the role `ops`", (Role.OPS.value,))
 _NOT_OURS = "the form was not sent from this page, or the session has changed since: go back, load the page anew and try again"
 
@@ -46,6 +48,8 @@ def kept_inside(endpoint: Endpoint) -> Endpoint:
             response = Response(status_code=400)  # nobody reads it
         except BadForm as problem:
             response = failure_page(request, problem.status, problem.message)
+        except SearchTooLong:
+            response = failure_page(request, 503, "this takes too long to find: narrow the search, to less time or one agent")
         except StoreUnavailable:
             response = failure_page(request, 503, "the store does not answer: nothing was carried out, and nothing is allowed meanwhile")
         except Overloaded:
@@ -128,8 +132,8 @@ def failure_page(request: Request, status: int, message: str) -> Response:
 
 def _too_often(request: Request, wait_ms: int) -> Response:
     seconds = -(-wait_ms // 1000)
-    response = failure_page(request, 429, f"this token asks too often, nothing was carried out: try again in {seconds} s")
-    response.headers["retry-after"] = str(seconds)
+    response = failure_page(request, 429, f"{ASKS_TOO_OFTEN}, nothing was carried out: try again in {seconds} s")
+    response.headers.update({"retry-after": str(seconds), REASON: ASKS_TOO_OFTEN})
     return response
 
 

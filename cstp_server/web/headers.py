@@ -14,6 +14,8 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+REASON = "x-reason"
+"""The header that tells an open page why it was refused, in a few words for whoever looks at it; a HEAD is answered with nothing else."""
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",

@@ -1,5 +1,12 @@
-"""Addresses at which nothing is."""
+"""Addresses at which nothing is, and what cannot be found in time."""
 
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cstp_server.domain.refusals import SearchTooLong
+from cstp_server.web.access import kept_inside
 from tests.web.fleet import Fleet
 from tests.web.plain import Plain
 
@@ -25,3 +32,14 @@ def test_programs_get_a_line(shared_fleet: Fleet) -> None:
         refused = visitor.get("/sign-out", Accept="application/json")
         assert (refused.status_code, refused.text) == (405, "Method Not Allowed")
         assert refused.headers["allow"] == "POST"
+
+
+def test_who_looks_for_too_much_is_told_to_narrow_the_search() -> None:
+    """It is not the store that fails, and nobody has to wait for it."""
+
+    async def search(_request: Request) -> Response:
+        raise SearchTooLong
+
+    request = Request({"type": "http", "method": "GET", "path": "/decisions", "headers": []})
+    answer = asyncio.run(kept_inside(search)(request))
+    assert (answer.status_code, b"narrow the search" in answer.body, b"the store" in answer.body) == (503, True, False)
