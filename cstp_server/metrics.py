@@ -202,7 +202,7 @@ class Metrics:
 
     def signed_in(self, result: str) -> None:
         """Somebody tried to sign in: it `succeeded`, `failed` for want of a good token, was `refused` since the token may not look, or
-        `limited` after too many failures.
+        `limited` after too many failures, or too many calls of the token.
         """
         self._sign_ins.labels(result).inc()
 

@@ -8,10 +8,12 @@ from starlette.types import Receive, Scope, Send
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.services.feeds import EVERYTHING, Topic
 from cstp_server.web.context import Visit, requested
+from cstp_server.web.headers import REASON
 
 _LOOK_EVERY_SECONDS = 5.0
 _RETRY_MS = 2_000
 _AGAIN_SECONDS = 30
+_TOO_MANY = "too many pages are open"
 _KIND = "text/event-stream"
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -19,7 +21,7 @@ _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 async def live(visit: Visit) -> Response:
     """The stream, until the session is over, the page is closed, or the service ends. HEAD asks whether there would be one."""
     if not visit.dashboard.streams.has_room(visit.signed_in):
-        return PlainTextResponse("too many pages are open", 429, {"retry-after": str(_AGAIN_SECONDS)})
+        return PlainTextResponse(_TOO_MANY, 429, {"retry-after": str(_AGAIN_SECONDS), REASON: _TOO_MANY})
     return Response(headers=_HEADERS, media_type=_KIND) if visit.request.method == "HEAD" else Stream(visit)
 
 

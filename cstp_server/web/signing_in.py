@@ -8,7 +8,7 @@ from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.refusals import Refusal, Unauthorized
 from cstp_server.services.identifying import names_this_machine
 from cstp_server.web import cookies
-from cstp_server.web.access import Endpoint, kept_inside
+from cstp_server.web.access import ASKS_TOO_OFTEN, Endpoint, kept_inside
 from cstp_server.web.context import Dashboard, Visit, requested
 from cstp_server.web.forms import Form, read_form
 from cstp_server.web.links import own_path
@@ -44,6 +44,9 @@ def sign_in(dashboard: Dashboard) -> Endpoint:
         caller = await _caller_of(dashboard, request, form)
         if isinstance(caller, Refusal):
             return await _failed(dashboard, request, wanted, caller)
+        wait = dashboard.admit(caller.token_digest)
+        if wait:
+            return await _too_often(dashboard, request, wanted, wait)
         if not caller.may(Role.VIEWER):
             dashboard.metrics.signed_in("refused")
             _log.warning("sign_in_refused", principal=caller.principal, tenant=caller.tenant, address=requested(request).host)
@@ -106,6 +109,15 @@ async def _failed(dashboard: Dashboard, request: Request, wanted: str, refusal: 
     dashboard.metrics.signed_in("failed")
     _log.warning("sign_in_failed", address=host)
     return await _form(dashboard, request, wanted, 401, refusal.message)
+
+
+async def _too_often(dashboard: Dashboard, request: Request, wanted: str, wait_ms: int) -> Response:
+    """Each session is a row and an event on record, so that signing in counts as a call of the token."""
+    dashboard.metrics.signed_in("limited")
+    seconds = -(-wait_ms // 1000)
+    response = await _form(dashboard, request, wanted, 429, f"{ASKS_TOO_OFTEN}: try again in {seconds} s")
+    response.headers["retry-after"] = str(seconds)
+    return response
 
 
 async def _caller_of(dashboard: Dashboard, request: Request, form: Form) -> Caller | Unauthorized:

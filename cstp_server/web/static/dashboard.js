@@ -9,6 +9,8 @@
   let stream = null;
   let fetching = false;
   let again = false;
+  let held = 0; // the timer that refreshes once the server has nothing against it any more
+  let listening = 0; // the timer that asks for a stream again
 
   const show = (name, words) => {
     state.dataset.state = name;
@@ -73,7 +75,7 @@
   const isAlike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName;
 
   async function refresh() {
-    if (!live().dataset.topics.trim()) return;
+    if (held || !live().dataset.topics.trim()) return; // what was refused is asked for once more, and not by every change meanwhile
     if (fetching) {
       again = true;
       return;
@@ -87,12 +89,12 @@
         return;
       }
       if (!answer.ok) {
-        show("late", "cannot refresh");
-        if (answer.status === 429) setTimeout(refresh, seconds(answer) * 1000);
+        show("late", reason(answer) || "cannot refresh");
+        if (answer.status === 429) hold(seconds(answer));
         return;
       }
       take(await answer.text());
-      if (stream) show("on", "live");
+      if (stream) fine();
     } catch {
       show("late", "connection lost");
     } finally {
@@ -102,6 +104,18 @@
         refresh();
       }
     }
+  }
+
+  function fine() {
+    if (!held) show("on", "live");
+  }
+
+  function hold(wait) {
+    again = false;
+    held = setTimeout(() => {
+      held = 0;
+      refresh();
+    }, wait * 1000);
   }
 
   function take(answer) {
@@ -124,16 +138,17 @@
   }
 
   function listen() {
+    clearTimeout(listening);
     if (stream || document.hidden || !live()) return;
     stream = new EventSource("/live");
     stream.addEventListener("hello", () => {
-      show("on", "live");
+      fine();
       refresh(); // whatever happened between the making of this page and now
     });
     stream.addEventListener("change", (event) => {
       const topics = live().dataset.topics.split(/\s+/);
       if (event.data.split(" ").some((topic) => topics.includes(topic))) refresh();
-      else show("on", "live");
+      else fine();
     });
     stream.addEventListener("end", () => location.reload());
     stream.onerror = () => {
@@ -155,16 +170,18 @@
         return;
       }
       if (answer.status === 429) {
-        show("late", "too many pages are open");
+        show("late", reason(answer) || "cannot refresh");
         wait = seconds(answer);
         refresh();
       }
     } catch {
       show("late", "connection lost");
     }
-    setTimeout(listen, wait * 1000);
+    clearTimeout(listening);
+    listening = setTimeout(listen, wait * 1000);
   }
 
+  const reason = (answer) => answer.headers.get("x-reason");
   const seconds = (answer) => Math.max(Number(answer.headers.get("retry-after")) || 0, 3);
 
   function stop() {
