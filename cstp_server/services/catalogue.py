@@ -1,6 +1,6 @@
 """What people look for in the store, and no call needs: lists, counts, searches, the latest events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from cstp_server.domain.usage import Usage
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.notifying import GivenUp
-from cstp_server.services.ports import CircuitRow
+from cstp_server.services.ports import CircuitRow, HitCount
 
 ROUTINE = frozenset(
     {
@@ -30,6 +30,8 @@ ROUTINE = frozenset(
 """Events that every decision brings along; nobody is told of them one by one."""
 MOST_WAITING = 1_000
 """Decisions that wait are counted up to this number, by what they wait for: it stands for itself and all that are larger."""
+GLANCED = 5_000
+"""So many rows are counted in a moment, and may be whenever a page is looked at."""
 TimedPlace = tuple[int, str]
 """Where a list goes on: at that time (ms since the epoch), and after that id."""
 
@@ -159,6 +161,14 @@ class CircuitCounts:
     of_users: Mapping[State, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """How often agents ran into tripwires, by tripwire and agent; `is_all` unless there may be more hits than were counted."""
+
+    counts: Sequence[HitCount]
+    is_all: bool
+
+
 class Catalogue(Protocol):
     """Looks things up for people, one tenant's at a time; nothing here waits for a writer."""
 
@@ -198,6 +208,10 @@ class Catalogue(Protocol):
         """The decisions that wait and match, the soonest to run out first."""
         ...
 
+    async def hits(self, tenant: str, *, since: int, agent: str | None, limit: int) -> Hits:
+        """How often agents ran into tripwires since a time; at most `limit` of the latest hits of each tripwire, or of the agent, count."""
+        ...
+
     async def hits_of(self, tenant: str, agent_id: str, since: int, limit: int) -> Sequence[Hit]:
         """The latest times that an agent ran into a tripwire since a time, newest first."""
         ...
@@ -219,8 +233,8 @@ class Catalogue(Protocol):
         """How many of the agents that were ever moved are in each posture."""
         ...
 
-    async def given_up(self, tenant: str) -> Sequence[GivenUp]:
-        """What was given up of the tenant's alerts, by channel, the one that failed last first."""
+    async def given_up(self, tenant: str, channels: Iterable[str]) -> Sequence[GivenUp]:
+        """What was given up of the tenant's alerts on some channels, the one that failed last first."""
         ...
 
     async def usages(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, Usage]:

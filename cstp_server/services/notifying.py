@@ -17,6 +17,8 @@ MOST_ATTEMPTS = 30
 LONGEST_MS = 86_400_000
 """Whichever comes first ends the attempts to send an alert."""
 UNREADABLE = "this version of the service cannot read it"
+MOST_GIVEN_UP = 1_000
+"""Where counting of what was given up on a channel stops; so many stand for all that are more."""
 _MOST_NAMED = 50
 _ID_LENGTH = 32
 
@@ -80,7 +82,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Alerts of one channel that nobody was told of: how many, and why the last one did not arrive, as far as that is known."""
+    """Alerts that did not arrive on one channel: how many, at most `MOST_GIVEN_UP`, and why the last one did not, if that is known."""
 
     channel: str
     number: int

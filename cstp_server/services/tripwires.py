@@ -1,5 +1,6 @@
 """How often tripwires were run into, and by whom (SPEC 7)."""
 
+from collections.abc import Iterable
 from itertools import groupby
 
 from cstp_server.domain.callers import Caller
@@ -10,8 +11,13 @@ from cstp_server.services.requests import TripwireStats
 
 async def stats(reader: Reader, caller: Caller, *, since: int | None, agent: str | None) -> tuple[TripwireStats, ...]:
     """Every tripwire that was run into, the most often first; since a time (ms since the epoch), by one agent, where they are given."""
-    counts = sorted(await reader.hits(caller.tenant, since=since, agent=agent), key=lambda count: count.tripwire)
-    found = [_stats(name, list(of_tripwire)) for name, of_tripwire in groupby(counts, key=lambda count: count.tripwire)]
+    return stats_of(await reader.hits(caller.tenant, since=since, agent=agent))
+
+
+def stats_of(counts: Iterable[HitCount]) -> tuple[TripwireStats, ...]:
+    """As `stats`, of what was counted."""
+    by_tripwire = groupby(sorted(counts, key=lambda count: count.tripwire), key=lambda count: count.tripwire)
+    found = [_stats(name, list(of_tripwire)) for name, of_tripwire in by_tripwire]
     return tuple(sorted(found, key=lambda stat: (-stat.hits, stat.name)))
 
 

@@ -1,10 +1,10 @@
 """Lists, counts and searches for people (`services.catalogue.Catalogue`): each through an index, none longer than its limit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, cast, func, or_, select, union
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, cast, func, literal, or_, select, union
 
 from cstp_server.clock import Clock
 from cstp_server.domain.circuit_state import Entry
@@ -15,12 +15,14 @@ from cstp_server.domain.tripwires import Hit
 from cstp_server.domain.usage import Usage
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.catalogue import (
+    GLANCED,
     CircuitCounts,
     CircuitSearch,
     DecisionPage,
     DecisionSearch,
     EventSearch,
     Glance,
+    Hits,
     Seen,
     Told,
     WaitingSearch,
@@ -30,7 +32,7 @@ from cstp_server.services.ports import CircuitRow
 from cstp_server.storage import browsing, tables
 from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import is_sqlite
-from cstp_server.storage.hits import latest_hits
+from cstp_server.storage.hits import latest_hits, recent_hits
 from cstp_server.storage.outbox import given_up
 from cstp_server.storage.reader import ReadThreads
 from cstp_server.storage.selecting import KeyedSelect
@@ -86,6 +88,10 @@ class SqlCatalogue:
         """The decisions that wait and match."""
         return await self._threads.read(waiting_decisions, tenant, search)
 
+    async def hits(self, tenant: str, *, since: int, agent: str | None, limit: int) -> Hits:
+        """How often agents ran into tripwires since a time, as far as that is counted."""
+        return await self._threads_for(limit > GLANCED).read(recent_hits, tenant, since, agent, limit)
+
     async def hits_of(self, tenant: str, agent_id: str, since: int, limit: int) -> Sequence[Hit]:
         """The latest times that an agent ran into a tripwire."""
         return await self._threads.read(latest_hits, tenant, agent_id, since, limit)
@@ -98,15 +104,15 @@ class SqlCatalogue:
         self, tenant: str, *, text: str | None, posture: Posture | None, after: str | None, limit: int
     ) -> Mapping[str, int | None]:
         """Agents by id, with the time of their last decision."""
-        return await self._threads_for(text is not None).read(_agents, tenant, text, posture, after, limit)
+        return await self._threads_for(text is not None).read(listed_agents, tenant, text, posture, after, limit)
 
     async def posture_counts(self, tenant: str) -> Mapping[str, int]:
         """How many agents that were ever moved are in each posture."""
         return await self._threads.read(_posture_counts, tenant)
 
-    async def given_up(self, tenant: str) -> Sequence[GivenUp]:
-        """What was given up of the tenant's alerts, by channel."""
-        return await self._threads.read(given_up, tenant)
+    async def given_up(self, tenant: str, channels: Iterable[str]) -> Sequence[GivenUp]:
+        """What was given up of the tenant's alerts on some channels."""
+        return await self._threads.read(given_up, tenant, channels)
 
     async def usages(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, Usage]:
         """What some subjects have used."""
@@ -190,18 +196,13 @@ def _glance(connection: Connection, tenant: str, since: int, limit: int) -> Glan
     return Glance(seen[:limit], len(seen) <= limit)
 
 
-def _agents(
+def listed_agents(
     connection: Connection, tenant: str, text: str | None, posture: Posture | None, after: str | None, limit: int
 ) -> Mapping[str, int | None]:
-    """One index look-up for each agent, and not one for each of its decisions."""
-    moved = tables.postures
-    standing = select(moved.c.agent_id).where(moved.c.tenant == tenant)
-    if after is not None:
-        standing = standing.where(moved.c.agent_id > after)
-    if posture is not None:
-        every = standing.where(moved.c.posture == posture.label).subquery()
-    else:
-        every = union(_deciding(tenant, after), standing).subquery()
+    """The agents that match, by id: one index look-up for each, and not one for each of its decisions or for those behind the last."""
+    first = None if text else limit
+    standing = _standing(tenant, posture, after, first)
+    every = (standing if posture is not None else union(_deciding(tenant, after, first), standing)).subquery()
     query = select(every.c.agent_id).order_by(every.c.agent_id).limit(limit)
     if text:
         query = query.where(every.c.agent_id.icontains(text, autoescape=True))
@@ -209,12 +210,26 @@ def _agents(
     return {agent_id: _last_decision(connection, tenant, agent_id) for agent_id in ids}
 
 
-def _deciding(tenant: str, after: str | None) -> Select[Any]:
+def _standing(tenant: str, posture: Posture | None, after: str | None, limit: int | None) -> Select[Any]:
+    """The agents that were ever moved, or that were moved there; the first of them where that is enough."""
+    table = tables.postures
+    found = select(table.c.agent_id).where(table.c.tenant == tenant)
+    if after is not None:
+        found = found.where(table.c.agent_id > after)
+    if posture is not None:
+        found = found.where(table.c.posture == posture.label)
+    first = found.order_by(table.c.agent_id).limit(limit).subquery()
+    return select(first.c.agent_id)
+
+
+def _deciding(tenant: str, after: str | None, limit: int | None) -> Select[Any]:
+    """The agents that have decisions, found one after the other; the first of them where that is enough."""
     table = tables.decisions
-    first = select(func.min(table.c.agent_id).label("agent_id")).where(table.c.tenant == tenant)
+    first = select(func.min(table.c.agent_id).label("agent_id"), literal(1).label("number")).where(table.c.tenant == tenant)
     found = (first.where(table.c.agent_id > after) if after is not None else first).cte("found", recursive=True)
     following = select(func.min(table.c.agent_id)).where(table.c.tenant == tenant, table.c.agent_id > found.c.agent_id).scalar_subquery()
-    found = found.union_all(select(following).where(found.c.agent_id.is_not(None)))
+    further = select(following, found.c.number + 1).where(found.c.agent_id.is_not(None))
+    found = found.union_all(further.where(found.c.number < limit) if limit is not None else further)
     return select(found.c.agent_id).where(found.c.agent_id.is_not(None))
 
 

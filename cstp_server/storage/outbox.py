@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, t
 from cstp_server.clock import Clock
 from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.events import Event, EventType
-from cstp_server.services.notifying import GivenUp, Letter, Parcel, Retried, Waiting
+from cstp_server.services.notifying import MOST_GIVEN_UP, GivenUp, Letter, Parcel, Retried, Waiting
 from cstp_server.services.ports import Duties, OutboxChange
 from cstp_server.storage import tables
 from cstp_server.storage.anchors import lock_ledger
@@ -201,17 +201,22 @@ def _letter(row: Any) -> Letter:
     return Letter(row.tenant, row.channel, row.id, kind, subject or row.subject, row.at, row.attempts, row.dead_at, row.error)
 
 
-def given_up(connection: Connection, tenant: str) -> Sequence[GivenUp]:
-    """What was given up of a tenant's alerts, by channel, the one that failed last first."""
-    of_tenant = select(_table.c.channel, func.count().label("number"), func.max(_table.c.dead_at).label("last"))
-    counted = of_tenant.where(_table.c.tenant == tenant, _table.c.dead_at.is_not(None)).group_by(_table.c.channel)
-    channels = sorted(connection.execute(counted), key=lambda row: (-row.last, row.channel))
-    return [GivenUp(row.channel, row.number, _last_error(connection, tenant, row.channel, row.last)) for row in channels]
+def given_up(connection: Connection, tenant: str, channels: Iterable[str]) -> Sequence[GivenUp]:
+    """What was given up of a tenant's alerts on these channels, the one that failed last first."""
+    found = [each for channel in channels if (each := _given_up(connection, tenant, channel)) is not None]
+    return [told for _, told in sorted(found, key=lambda each: (-each[0], each[1].channel))]
 
 
-def _last_error(connection: Connection, tenant: str, channel: str, dead_at: int) -> str | None:
-    query = select(_table.c.error).where(_table.c.tenant == tenant, _table.c.channel == channel, _table.c.dead_at == dead_at)
-    return connection.execute(query.order_by(_table.c.id.desc()).limit(1)).scalar_one_or_none()
+def _given_up(connection: Connection, tenant: str, channel: str) -> tuple[int, GivenUp] | None:
+    """What was given up on a channel, and when the last of it was."""
+    of_channel = (_table.c.tenant == tenant, _table.c.channel == channel, _table.c.dead_at.is_not(None))
+    newest = select(_table.c.dead_at, _table.c.error).where(*of_channel).order_by(_table.c.dead_at.desc(), _table.c.id.desc()).limit(1)
+    last = connection.execute(newest).one_or_none()
+    if last is None:
+        return None
+    counted = select(_table.c.dead_at).where(*of_channel).limit(MOST_GIVEN_UP).subquery()
+    number = connection.execute(select(func.count()).select_from(counted)).scalar_one()
+    return last.dead_at, GivenUp(channel, number, last.error)
 
 
 def _named(text: str) -> tuple[str, str]:

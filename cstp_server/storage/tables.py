@@ -327,6 +327,15 @@ Index(
     sqlite_where=outbox.c.dead_at.is_not(None),
     postgresql_where=outbox.c.dead_at.is_not(None),
 )
+Index(
+    "ix_outbox_given_up",
+    outbox.c.tenant,
+    outbox.c.channel,
+    outbox.c.dead_at,
+    outbox.c.id,
+    sqlite_where=outbox.c.dead_at.is_not(None),
+    postgresql_where=outbox.c.dead_at.is_not(None),
+)
 
 outbox_gates = Table(
     "outbox_gates",

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from cstp_server.domain.postures import POSTURES, Posture
 from cstp_server.domain.refusals import InvalidInput, Refusal
 from cstp_server.services import decisions, postures, tripwires
+from cstp_server.services.catalogue import GLANCED
 from cstp_server.services.identity import is_agent
 from cstp_server.services.ports import DecisionQuery
 from cstp_server.services.quotas import agent_quotas
@@ -68,7 +69,7 @@ async def agent(visit: Visit) -> Response:
         postures.get(dashboard.reader, policy, dashboard.clock, caller, agent_id),
         decisions.list_decisions(dashboard.reader, caller, DecisionQuery(agent=agent_id, limit=_DECISIONS)),
         postures.history(dashboard.reader, caller, agent_id, _HISTORY),
-        tripwires.stats(dashboard.reader, caller, since=visit.now - policy.postures.score_window_ms, agent=agent_id),
+        dashboard.catalogue.hits(tenant, since=visit.now - policy.postures.score_window_ms, agent=agent_id, limit=GLANCED),
     )
     values = {
         "pulse": pulse,
@@ -78,7 +79,8 @@ async def agent(visit: Visit) -> Response:
         "quotas": await agent_quotas(dashboard.catalogue, policy, tenant, agent_id, latest, visit.now),
         "latest": latest,
         "history": history,
-        "hits": hits,
+        "hits": tripwires.stats_of(hits.counts),
+        "is_more_hits": not hits.is_all,
         "window_ms": policy.postures.score_window_ms,
     }
     return await show(visit, "agent.html", values)

@@ -18,6 +18,9 @@ from cstp_server.web.rendering import show
 
 _DAY_MS = 86_400_000
 _PERIODS = {"1h": 3_600_000, "24h": _DAY_MS, "7d": 7 * _DAY_MS, "30d": 30 * _DAY_MS}
+_LIVE = frozenset({"1h", "24h"})
+"""Of more time there is too much to count it anew with every hit."""
+_COUNTED = 20_000
 _EVENTS = 50
 _QUOTAS = 50
 _DECISIONS = 15
@@ -28,10 +31,14 @@ async def hits(visit: Visit) -> Response:
     asked, agent = visit.asked("since"), visit.asked("agent")
     period = asked if asked in _PERIODS else "24h"
     since = visit.now - _PERIODS[period]
-    pulse, stats = await asyncio.gather(pulse_of(visit), tripwires.stats(visit.dashboard.reader, visit.caller, since=since, agent=agent))
+    catalogue = visit.dashboard.catalogue
+    pulse, found = await asyncio.gather(pulse_of(visit), catalogue.hits(visit.tenant, since=since, agent=agent, limit=_COUNTED))
+    stats = tripwires.stats_of(found.counts)
     values = {
         "pulse": pulse,
         "stats": stats,
+        "most": None if found.is_all else _COUNTED,
+        "is_live": period in _LIVE,
         "agent": agent,
         "period": period,
         "periods": list(_PERIODS),

@@ -1,6 +1,7 @@
 """Lists, counts and searches for people, on each kind of database, and what they cost."""
 
 import asyncio
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ from cstp_server.domain.facts import Stakes
 from cstp_server.domain.findings import Lift
 from cstp_server.domain.postures import Posture
 from cstp_server.services import catalogue
-from cstp_server.services.catalogue import ROUTINE, DecisionPage, DecisionSearch, EventSearch, Told, WaitingSearch
+from cstp_server.services.catalogue import GLANCED, ROUTINE, DecisionPage, DecisionSearch, EventSearch, Told, WaitingSearch
 from cstp_server.services.ports import DecisionQuery
 from cstp_server.storage import tables
+from cstp_server.storage.catalogue import listed_agents
 from cstp_server.storage.engine import is_sqlite
-from cstp_server.storage.hits import hit_counts, latest_hits
+from cstp_server.storage.hits import hit_counts, latest_hits, recent_hits
+from cstp_server.storage.outbox import given_up
 from cstp_server.storage.reader import listed_decisions
 from cstp_server.storage.telling import told_events
 from cstp_server.storage.waiting import waiting_counts, waiting_decisions
@@ -244,6 +247,51 @@ def test_the_hits_of_one_agent_are_found(world: World) -> None:
     assert world.do(world.store.catalogue.hits_of("other", "a", 0, 10)) == []
 
 
+def test_hits_are_counted_up_to_a_number_of_the_latest(world: World) -> None:
+    """Of each tripwire, or of the agent that is asked for; whether there may be more is told, and what is older does not count."""
+    for number, agent in enumerate(("a", "b", "a")):
+        world.check(f"d{number}", agent=agent, **REFUND)
+        world.hand.advance(1_000)
+    every = {("max_refund", "a"): 2, ("max_refund", "b"): 1}
+    for limit in (GLANCED, GLANCED + 1):
+        assert hits(world, 0, None, limit) == (every, True)
+    assert hits(world, 0, "a", GLANCED) == ({("max_refund", "a"): 2}, True)
+    assert hits(world, 0, "a", 1) == ({("max_refund", "a"): 1}, False)
+    counted, is_all = hits(world, 0, None, 2)
+    assert (sum(counted.values()), is_all) == (2, False)
+    last = world.do(world.store.catalogue.hits_of(TENANT, "a", 0, 1))[0].at
+    assert hits(world, last + 1, None, GLANCED) == ({}, True)
+    assert world.do(world.store.catalogue.hits("other", since=0, agent=None, limit=9)).counts == []
+
+
+def hits(world: World, since: int, agent: str | None, limit: int) -> tuple[dict[tuple[str, str], int], bool]:
+    """Hits by tripwire and agent, and whether those are all."""
+    found = world.do(world.store.catalogue.hits(TENANT, since=since, agent=agent, limit=limit))
+    return {(count.tripwire, count.agent_id): count.hits for count in found.counts}, found.is_all
+
+
+def test_agents_are_listed_without_a_look_at_those_behind_them(world: World) -> None:
+    """However many there are, the first few cost the same."""
+    for number in range(40):
+        world.check(f"d{number}", agent=f"bot-{number:02}")
+    with world.connected() as connection:
+        if not is_sqlite(connection):
+            return  # what PostgreSQL does for a statement cannot be counted step by step
+        few, all_of_them = (_steps(connection, limit) for limit in (2, 40))
+        assert few * 5 < all_of_them
+        assert _steps(connection, 2, after="bot-05") * 5 < all_of_them
+
+
+def _steps(connection: Connection, limit: int, after: str | None = None) -> int:
+    """How many steps SQLite takes to find agents, beside looking for their last decisions."""
+    steps = itertools.count()
+    statement, values = said_by(lambda connection: listed_agents(connection, TENANT, None, None, after, limit), connection)[0]
+    connection.connection.dbapi_connection.set_progress_handler(lambda: next(steps) and None, 1)  # type: ignore[union-attr]
+    connection.exec_driver_sql(statement, values).all()
+    connection.connection.dbapi_connection.set_progress_handler(None, 0)  # type: ignore[union-attr]
+    return next(steps)
+
+
 def test_a_glance_says_whether_it_has_seen_all(world: World) -> None:
     """The newest come first; what is older than asked for is left out."""
     world.check("old")
@@ -303,11 +351,15 @@ def test_events_and_what_waits_are_found_by_index(world: World) -> None:
         (lambda connection: listed_decisions(connection, TENANT, DecisionQuery(status=Status.PENDING)), "ix_decisions_waiting (tenant=?)"),
         (lambda connection: latest_hits(connection, TENANT, "a", 0, 9), "ix_tripwire_hits_by_agent (tenant=? AND agent_id=? AND at>?)"),
         (lambda connection: hit_counts(connection, TENANT, 1, None), "PRIMARY KEY (tenant=? AND tripwire=? AND at>?)"),
+        (lambda connection: recent_hits(connection, TENANT, 1, None, 9), "PRIMARY KEY (tenant=? AND tripwire=? AND at>?)"),
+        (lambda connection: recent_hits(connection, TENANT, 1, "a", 9), "ix_tripwire_hits_by_agent (tenant=? AND agent_id=? AND at>?)"),
+        (lambda connection: given_up(connection, TENANT, ["ops"]), "ix_outbox_given_up (tenant=? AND channel=? AND dead_at>?)"),
     ]
+    world.check("d1", **REFUND)
     indexes = [*(index for _, index in told), *(index for _, index in others)]
     for index, plan in zip(indexes, plans(world, *looks, *(look for look, _ in others)), strict=False):
         assert index in plan
-        assert not re.search(r"SCAN (events|decisions|tripwire_hits)", plan), plan
+        assert not re.search(r"SCAN (events|decisions|tripwire_hits|outbox)", plan), plan
 
 
 def test_lists_use_their_indexes(world: World) -> None:

@@ -237,12 +237,12 @@ def test_what_will_never_arrive_is_given_up_at_once(make_world: MakeWorld) -> No
     assert due(world) == []
 
 
-def test_what_was_given_up_is_told_by_channel(make_world: MakeWorld) -> None:
-    """How many, and why the last one did not arrive; what still waits, and what is another tenant's, is not among it."""
+def test_what_was_given_up_is_told_by_channel(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many up to a number, and why the last one did not arrive; what still waits, and what is another tenant's, is not among it."""
     scopes = [{"scope": "category:*", "failure_threshold": 2}, {"scope": "agent:*", "notify": False}]
     world = make_world(policy(channel(), channel("all"), circuit_breakers=scopes))
     fail(world)
-    assert world.do(world.store.catalogue.given_up("default")) == []
+    assert given_up(world, "ops", "all") == []
     world.run(NotDelivered(parcel(world), "gone", 0, lasting=True))
     world.hand.advance(1)
     world.trip("category:writing")
@@ -250,8 +250,16 @@ def test_what_was_given_up_is_told_by_channel(make_world: MakeWorld) -> None:
     world.hand.advance(1)
     world.trip(TOOLING)
     world.run(NotDelivered(parcel(world), "gone for good", 0, lasting=True))
-    assert world.do(world.store.catalogue.given_up("default")) == [GivenUp("ops", 2, "gone for good"), GivenUp("all", 1, "no answer")]
-    assert world.do(world.store.catalogue.given_up("north")) == []
+    assert given_up(world, "ops", "all") == [GivenUp("ops", 2, "gone for good"), GivenUp("all", 1, "no answer")]
+    assert given_up(world, "all", "removed") == [GivenUp("all", 1, "no answer")]
+    assert world.do(world.store.catalogue.given_up("north", ["ops", "all"])) == []
+    monkeypatch.setattr("cstp_server.storage.outbox.MOST_GIVEN_UP", 1)
+    assert given_up(world, "ops") == [GivenUp("ops", 1, "gone for good")]
+
+
+def given_up(world: World, *channels: str) -> list[GivenUp]:
+    """What was given up on some channels."""
+    return list(world.do(world.store.catalogue.given_up("default", channels)))
 
 
 def test_the_dead_are_sent_again_when_somebody_says_so(sqlite_world: MakeWorld) -> None:

@@ -1,4 +1,4 @@
-"""What the dashboard tells of alerts: those that reached nobody at once, those that were sent only where one looks for them."""
+"""What the dashboard tells of alerts: those that did not arrive at once, those that were sent only where one looks for them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def events(visitor: Plain) -> str:
     return visitor.get("/events?kind=notification").text
 
 
-def test_alerts_that_reached_nobody_are_the_first_thing_on_the_overview(start_server: StartServer, tmp_path: Path) -> None:
+def test_alerts_that_did_not_arrive_are_the_first_thing_on_the_overview(start_server: StartServer, tmp_path: Path) -> None:
     """With their channel, their number, why, and what to do; until they were sent after all."""
     with Receiver(status(410)) as receiver:
         server = alerting(start_server, tmp_path, receiver)
@@ -33,13 +33,27 @@ def test_alerts_that_reached_nobody_are_the_first_thing_on_the_overview(start_se
             visitor.sign_in(token)
             wait_for(lambda: "Alert given up" in events(visitor), "the alert is given up")
             page = visitor.get("/").text
-            assert "1 alert did not reach anybody" in page
-            assert page.index("did not reach anybody") < page.index("Circuits open")
+            assert "1 alert did not arrive on channel" in page
+            assert page.index("Alerts did not arrive") < page.index("Circuits open")
             assert "the receiver answered 410" in page
             receiver.answer = status(204)
             server.cli("notifications", "retry", "--all")
             wait_for(lambda: "Alert sent" in events(visitor), "the alert is sent")
-            assert "did not reach anybody" not in visitor.get("/").text
+            assert "did not arrive" not in visitor.get("/").text
+
+
+def test_a_channel_that_the_policy_has_no_more_is_not_told_of(start_server: StartServer, tmp_path: Path) -> None:
+    """Nothing would send these alerts after all: the notice ends with the channel."""
+    with Receiver(status(410)) as receiver:
+        server = alerting(start_server, tmp_path, receiver)
+        token = server.token("olivia", "ops")
+        server.call("cstp.tripCircuit", {"scope": "category:a", "reason": "incident"}, token=token)
+        with Plain(server.url) as visitor:
+            visitor.sign_in(token)
+            wait_for(lambda: "did not arrive on channel" in visitor.get("/").text, "the alert is given up")
+            (tmp_path / "alerting.yaml").write_text("circuit_breakers: [{scope: 'category:*', failure_threshold: 1}]\n")
+            server.call("cstp.reloadPolicy", token=server.token("nora", "admin"))
+            assert "did not arrive" not in visitor.get("/").text
 
 
 def test_alerts_that_were_sent_do_not_drown_what_happened(start_server: StartServer, tmp_path: Path) -> None:

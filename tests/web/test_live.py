@@ -234,6 +234,14 @@ def test_only_decisions_that_an_index_finds_are_live(shared_fleet: Fleet) -> Non
             assert 'data-topics=""' in visitor.get(f"/decisions{query}").text
 
 
+def test_tripwires_of_more_than_a_day_are_not_live(shared_fleet: Fleet) -> None:
+    """There is too much to count it anew with every hit."""
+    with Plain(shared_fleet.server.url) as visitor:
+        visitor.sign_in(shared_fleet.ops)
+        for period, topics in (("1h", "tripwires decisions"), ("24h", "tripwires decisions"), ("7d", ""), ("30d", "")):
+            assert f'data-topics="{topics}"' in visitor.get(f"/tripwires?since={period}").text
+
+
 def test_open_dashboards_do_not_keep_the_service_from_ending(fleet: Fleet) -> None:
     """SIGTERM closes the streams, and the service ends in order well before the time for calls in flight is over."""
     with Plain(fleet.server.url) as visitor:
