@@ -26,6 +26,8 @@ LEASE_MS = 180_000
 """Longer than the time between two rounds, and than any one batch takes."""
 EVERY_MS = 3_600_000
 _KEEP_EVERY_SECONDS = 30.0
+NOTE_EVERY_SECONDS = 30.0
+"""For so long at most rows are deleted before it is on record."""
 _DAY_MS = 86_400_000
 _COUNTED_APART_MS = 7_200_000
 """For how long every process may have tallies of its own: none adds to those of hours that were over so long ago."""
@@ -119,7 +121,7 @@ class Housekeeping:
         self._clock = clock
         self._on_task = on_task
         self._holder = new_id("upk")
-        self._kept_at = 0.0
+        self._kept_at = self._noted_at = 0.0
         self._done: dict[str, int] = {}
         self._pruned: dict[Key, tuple[int, int]] = {}
         """By tenant and table what is not on record yet: before which time rows were deleted, and how many."""
@@ -138,19 +140,22 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Do what is due, unless another process has the duty. Raises `StoreUnavailable` or `Overloaded`."""
+        await self._note_what_is_pruned()
         duty = await self._duties.take(DUTY, self._holder, LEASE_MS)
         if duty is None:
             return
         self._done, self._kept_at = _times(duty.progress), self._clock.monotonic()
         try:
             for name, task in self._tasks.items():
-                if not 0 <= duty.now - self._done.get(name, -EVERY_MS) < EVERY_MS and await self._carry_out(name, task):
+                if 0 <= duty.now - self._done.get(name, -EVERY_MS) < EVERY_MS:
+                    continue
+                is_done = await self._carry_out(name, task)
+                await self._note_what_is_pruned()
+                if is_done:
                     self._done[name] = duty.now
                     await self._keep()
-            if self._pruned:
-                await self._carry_out("note_pruned", self._note_pruned)
         except DutyLost:
-            return
+            await self._note_what_is_pruned()
 
     async def stop(self) -> None:
         """Leave the duty to others, with everything on record that was done."""
@@ -178,8 +183,13 @@ class Housekeeping:
         self._kept_at = self._clock.monotonic()
 
     async def _breathe(self) -> None:
-        """Let writers have the store between two batches, and keep the duty."""
+        """Let writers have the store between two batches, write down what was deleted now and then, and keep the duty.
+
+        Where it cannot be written down, nothing more is deleted.
+        """
         await asyncio.sleep(_BETWEEN_BATCHES_SECONDS)
+        if self._pruned and self._clock.monotonic() - self._noted_at > NOTE_EVERY_SECONDS:
+            await self._note_pruned()
         if self._clock.monotonic() - self._kept_at > _KEEP_EVERY_SECONDS:
             await self._keep()
 
@@ -243,10 +253,16 @@ class Housekeeping:
         return self._clock.now() - days * _DAY_MS if days is not None else None
 
     def _count(self, tenant: str, table: str, before: int, count: int) -> None:
+        if not self._pruned:
+            self._noted_at = self._clock.monotonic()
         self._pruned[tenant, table] = (before, self._pruned.get((tenant, table), (0, 0))[1] + count)
 
+    async def _note_what_is_pruned(self) -> None:
+        if self._pruned:
+            await self._carry_out("note_pruned", self._note_pruned)
+
     async def _note_pruned(self) -> None:
-        """Once a round, for each tenant and table; what cannot be written down now is the next time."""
+        """For each tenant and table; what cannot be written down now is the next time."""
         for (tenant, table), (before, count) in list(self._pruned.items()):
             await self._transactor.run(NotePruned(tenant, table, before, count))
             del self._pruned[tenant, table]
