@@ -147,7 +147,7 @@ def test_a_bad_receiver_loses_nothing_and_delays_nothing_elsewhere(make_world: M
             before = len(bad.received)
             with world.connected() as connection, connection.begin():
                 for letter in letters(connection, dead=False, limit=100):
-                    retry(connection, letter.id, world.clock, Journal(world.keys))
+                    retry(connection, Journal(world.keys), id=letter.id, clock=world.clock)
             await until(lambda: not waiting(world), "the outbox to be empty", 30)
             assert {received.json["data"]["subject"] for received in bad.received[before:]} == set(SCOPES)
 
@@ -255,7 +255,7 @@ def test_a_receiver_that_is_gone_for_good_gets_no_second_message(make_world: Mak
             await until(lambda: counted.results["ops", "given_up"] == 1, "it to be counted")
             receiver.answer = status(204)
             with world.connected() as connection, connection.begin():
-                assert retry(connection, None, world.clock, Journal(world.keys)) == 1
+                assert len(retry(connection, Journal(world.keys), id=None, clock=world.clock)) == 1
             await until(lambda: not waiting(world), "the outbox to be empty")
 
     world.do(run())
