@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 from sqlalchemy.event import listen, remove
 
 from cstp_server.domain.decisions import Outcome, Status
@@ -308,6 +308,22 @@ def test_events_and_what_waits_are_found_by_index(world: World) -> None:
     for index, plan in zip(indexes, plans(world, *looks, *(look for look, _ in others)), strict=False):
         assert index in plan
         assert not re.search(r"SCAN (events|decisions|tripwire_hits)", plan), plan
+
+
+def test_events_of_a_newer_version_are_passed_over(world: World) -> None:
+    """Processes of two versions may share a store: those of the older one show and tell of all that they know, and a page is full of it."""
+    world.check("d1", agent="a", category="tooling")
+    world.review("d1", "failure")
+    world.hand.advance(1)
+    with world.connected() as connection, connection.begin():
+        last = connection.execute(select(tables.events).order_by(tables.events.c.id.desc()).limit(1)).mappings().one()
+        for number, subject in enumerate(("d1", "category:tooling")):
+            newer = {"id": f"{last['id']}.{number}", "type": "agent.renamed", "subject": subject, "chain": None, "position": None}
+            connection.execute(insert(tables.events).values({**last, **newer}))
+    assert [told.event.type for told in events(world, limit=1)] == [EventType.CIRCUIT_OPENED]
+    assert [told.event.type for told in events(world, limit=1, without=frozenset({EventType.TOKEN_CREATED}))] == [EventType.CIRCUIT_OPENED]
+    assert [told.event.type for told in events(world, limit=1, subject="d1")] == [EventType.DECISION_REVIEWED]
+    assert [happened.type for happened in world.do(world.store.latest_events(1))] == [EventType.CIRCUIT_OPENED]
 
 
 def test_lists_use_their_indexes(world: World) -> None:
