@@ -286,9 +286,9 @@ def plans(world: World, *looks: Callable[[Connection], object]) -> list[str]:
 def test_events_and_what_waits_are_found_by_index(world: World) -> None:
     """Each look begins where what it wants begins, and no table is gone through."""
     told = [
-        ({}, "ix_events_told (tenant=?)"),
-        ({"since": 1}, "ix_events_told (tenant=? AND at>?)"),
-        ({"before": (1, "evt_1")}, "ix_events_told (tenant=? AND (at,id)<(?,?))"),
+        ({}, "ix_events_told_at (tenant=?)"),
+        ({"since": 1}, "ix_events_told_at (tenant=? AND at>?)"),
+        ({"before": (1, "evt_1")}, "ix_events_told_at (tenant=? AND (at,id)<(?,?))"),
         ({"kind": "policy"}, "ix_events_type (tenant=? AND type=?)"),
         ({"types": frozenset({EventType.TRIPWIRE_HIT}), "since": 1}, "ix_events_type (tenant=? AND type=? AND at>?)"),
         ({"subject": "d1"}, "ix_events_subject (tenant=? AND subject=?)"),
@@ -329,7 +329,7 @@ def test_events_of_a_newer_version_are_passed_over(world: World) -> None:
 def test_lists_use_their_indexes(world: World) -> None:
     """Events that are told, and circuits by state, are found without looking at the others."""
     statements = {
-        "ix_events_told": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY at DESC, id DESC LIMIT 50",
+        "ix_events_told_at": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY at DESC, id DESC LIMIT 50",
         "ix_circuits_state": "scope FROM circuits WHERE tenant = 'default' AND archived_at IS NULL AND state = 'open' ORDER BY scope",
         "ix_decisions_newest": "* FROM decisions WHERE tenant = 'default' ORDER BY at DESC, id DESC LIMIT 50",
     }
