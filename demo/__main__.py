@@ -89,6 +89,7 @@ async def _end(*tasks: "asyncio.Task[None]") -> None:
         for task in going:
             task.cancel()
         _, going = await asyncio.wait(going, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they raised is seen, too
 
 
 async def _story(stage: Stage) -> None:
