@@ -23,6 +23,8 @@ _FRAMING = 8
 _ROOM_AGAIN = 0.9
 _GRACE_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
+_ROUNDING_SECONDS = 0.001
+"""How much too early a timer may be."""
 _log = structlog.get_logger(__name__)
 
 
@@ -51,7 +53,10 @@ class HeadTooLarge(Exception):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. A request that is complete with its first bytes, as nearly all are, costs no timer."""
+    """One connection. A request that is complete with its first bytes, as nearly all are, costs no timer.
+
+    What is called for every request calls uvicorn's own by its name, since to look `super()` up takes longer than most of these do.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_last = False
         self._taken = 0
         self._of_body = 0
+        self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own signature
         """Somebody has connected."""
@@ -86,13 +92,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The connection is over."""
         self._expect_nothing()
         self._stop_leaving()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come. In place of uvicorn's own, which writes a line of log for whatever is no request."""
         if self._is_turned_away:
             return
-        self._unset_keepalive_if_required()
         self._taken += len(data)
         try:
             self.parser.feed_data(data)
@@ -102,14 +108,21 @@ class GuardedProtocol(HttpToolsProtocol):
             too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self._turn_away(too_large if self._is_head_too_large else HTTPStatus.BAD_REQUEST)
             return
-        if self._is_arriving and self._taken > MOST_HEAD_BYTES + (1 + _FRAMING) * self._of_body:
+        if self._is_arriving:
+            self._await_rest()
+        elif self._arriving is None and not self._is_busy():
+            self._expect_more()
+
+    def _await_rest(self) -> None:
+        """Some of a request is here, and not all."""
+        if self._taken > MOST_HEAD_BYTES + (1 + _FRAMING) * self._of_body:
             self._turn_away(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        elif self._arriving is None and (self._is_arriving or not self._is_busy()):
+        elif self._arriving is None:
             self._expect_more()
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self._is_arriving, self._has_head = True, False
 
     def on_headers_complete(self) -> None:
@@ -117,7 +130,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.headers) > MOST_HEADERS or (self._taken > MOST_HEAD_BYTES and self._head_bytes() > MOST_HEAD_BYTES):
             self._is_head_too_large = True
             raise HeadTooLarge
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
         self._has_head = True
         self.headers = []  # those that may follow a body in chunks are none of the application's
         if self._is_last:
@@ -126,14 +139,39 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body has come."""
         self._of_body += len(body)
-        super().on_body(body)
+        HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        super().on_message_complete()
+        HttpToolsProtocol.on_message_complete(self)
         self._is_arriving = False
         self._taken = self._of_body = 0
-        self._expect_nothing()
+        if self._arriving is not None:
+            self._expect_nothing()
+
+    def on_response_complete(self) -> None:
+        """A request was answered. In place of uvicorn's own, which sets a timer after each one and cancels it with the next."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection on which nothing came since its last answer for as long as it may be kept; else look again when that will be."""
+        self.timeout_keep_alive_task = None
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._arriving is not None or self._is_arriving or self._is_busy():
+            return  # the next answer sets the timer anew
+        if left > _ROUNDING_SECONDS:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """End soon. Who has just connected, or sends something at this moment, still gets an answer, and is told that it is the last."""

@@ -15,6 +15,7 @@ import structlog
 
 from cstp_server.clock import Clock, new_id
 from cstp_server.domain.agent_habits import FORGOTTEN_AFTER_MS
+from cstp_server.domain.anchors import Unproven
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, Duties, Transactor
@@ -65,7 +66,7 @@ class Upkeep(Protocol):
         ...
 
     async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many. Raises `Unproven`."""
         ...
 
     async def tidy_outbox(self, dead_before: int) -> int:
@@ -217,14 +218,23 @@ class Housekeeping:
             await self._breathe()
 
     async def _prune_events(self) -> None:
-        """Delete the events that are past their retention, chain by chain; the ledger says up to where."""
+        """Delete the events that are past their retention, chain by chain; the ledger says up to where.
+
+        Raises `Unproven`, once all is deleted of which that can be proven.
+        """
         days = self._policy().event_retention_days
         if days is None:
             return
         before = self._clock.now() - days * _DAY_MS
+        refused: Unproven | None = None
         for chain in await self._upkeep.chains_to_prune(before):
-            while await self._upkeep.prune_chain(chain, before):
-                await self._breathe()
+            try:
+                while await self._upkeep.prune_chain(chain, before):
+                    await self._breathe()
+            except Unproven as unproven:
+                refused = unproven
+        if refused is not None:
+            raise refused
 
     async def _prune(self, table: str, prune: Callable[[str, int], Awaitable[int]]) -> None:
         """Delete what is past its retention from a table, tenant by tenant."""

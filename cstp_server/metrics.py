@@ -22,8 +22,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from cstp_server import __version__
+from cstp_server.counting import Bulk, Counts, Durations
 from cstp_server.domain.circuit_state import State
-from cstp_server.domain.findings import Finding, Verdict
+from cstp_server.domain.findings import CLEAN, Finding, Verdict
 from cstp_server.domain.postures import Posture, TransitionType
 from cstp_server.domain.scopes import ScopeKind
 from cstp_server.domain.trust import TRUST_STATES
@@ -57,15 +58,18 @@ class Metrics:
         self._snapshot = Snapshot()
         self._registry.register(self._snapshot)
         registry = self._registry
-        self._calls = Counter("cstp_calls", "Calls by method and code; code 0 is success.", ("method", "code"), registry=registry)
-        self._seconds = Histogram(
-            "cstp_call_duration_seconds", "How long calls take.", ("method",), registry=registry, buckets=_LATENCY_BUCKETS
-        )
+        at_once = folder is not None
+        calls = Counter("cstp_calls", "Calls by method and code; code 0 is success.", ("method", "code"), registry=registry)
+        self._calls = Counts(calls, at_once=at_once)
+        seconds = Bulk("cstp_call_duration_seconds", "How long calls take.", ("method",), registry=registry, buckets=_LATENCY_BUCKETS)
+        self._seconds = Durations(seconds, _LATENCY_BUCKETS, at_once=at_once)
         self._refused = Counter("cstp_refused", "Requests and calls that were answered before any method was, by code.", ("code",),
                                 registry=registry)  # fmt: skip
-        self._verdicts = Counter("cstp_verdicts", "Answered checks by intervention.", ("intervention",), registry=registry)
-        self._findings = Counter("cstp_findings", "What guards had to say in answered checks, by type of guard, intervention and mode.",
-                                 ("guard", "intervention", "mode"), registry=registry)  # fmt: skip
+        verdicts = Counter("cstp_verdicts", "Answered checks by intervention.", ("intervention",), registry=registry)
+        self._verdicts = Counts(verdicts, at_once=at_once)
+        findings = Counter("cstp_findings", "What guards had to say in answered checks, by type of guard, intervention and mode.",
+                           ("guard", "intervention", "mode"), registry=registry)  # fmt: skip
+        self._findings = Counts(findings, at_once=at_once)
         self._reviews = Counter("cstp_reviews", "Reviewed decisions by outcome.", ("outcome",), registry=registry)
         self._bypasses = Counter("cstp_enforcement_bypassed", "Reviewed decisions that nobody had allowed: somebody went on all the same.",
                                  registry=registry)  # fmt: skip
@@ -111,38 +115,30 @@ class Metrics:
         )
         info = Gauge("cstp_build_info", "The version that runs.", ("version",), registry=registry, multiprocess_mode="livemax")
         info.labels(__version__).set(1)
-        self._calls_of: dict[tuple[str, int], Counter] = {}
-        self._seconds_of: dict[str, Histogram] = {}
-        self._verdicts_of: dict[str, Counter] = {}
 
     def called(self, method: str, code: int, seconds: float) -> None:
-        """A call was answered, with code 0 or an error's. `method` must be one that exists, or a fixed word."""
-        calls = self._calls_of.get((method, code))
-        if calls is None:
-            calls = self._calls_of[method, code] = self._calls.labels(method, str(code))
-        latency = self._seconds_of.get(method)
-        if latency is None:
-            latency = self._seconds_of[method] = self._seconds.labels(method)
-        calls.inc()
-        latency.observe(seconds)
+        """A call was answered, with code 0 or an error's. `method` must be one that exists, or a fixed word.
+
+        For the event loop's thread.
+        """
+        self._calls.add(method, str(code))
+        self._seconds.add(method, seconds)
 
     def refused(self, code: int) -> None:
         """A request, or a call of one, was answered with an error's code before any method was found for it."""
         self._refused.labels(str(code)).inc()
 
     def answered(self, verdict: Verdict) -> None:
-        """A check was answered with this verdict."""
-        intervention = verdict.intervention.label
-        verdicts = self._verdicts_of.get(intervention)
-        if verdicts is None:
-            verdicts = self._verdicts_of[intervention] = self._verdicts.labels(intervention)
-        verdicts.inc()
+        """A check was answered with this verdict. For the event loop's thread."""
+        self._verdicts.add(verdict.intervention.label)
+        if verdict is CLEAN:
+            return
         for findings in (verdict.violations, verdict.warnings, verdict.shadow):
             for finding in findings:
                 self._found(finding)
 
     def _found(self, finding: Finding) -> None:
-        self._findings.labels(finding.type.value, finding.intervention.label, finding.mode.value).inc()
+        self._findings.add(finding.type.value, finding.intervention.label, finding.mode.value)
 
     def reviewed(self, outcome: str) -> None:
         """A decision was reviewed for the first time."""
@@ -219,10 +215,15 @@ class Metrics:
 
     def families(self) -> Iterable[Metric]:
         """What this process counts, family by family."""
+        self._settle()
         return self._registry.collect()
 
     def render(self, counts: StoreCounts | None = None) -> tuple[bytes, str]:
-        """The metrics as Prometheus reads them, with what is in the store where that is known, and their content type."""
+        """The metrics as Prometheus reads them, with what is in the store where that is known, and their content type.
+
+        For the event loop's thread.
+        """
+        self._settle()
         self._snapshot.counts = counts
         registry = self._registry
         if self._folder is not None:
@@ -230,6 +231,10 @@ class Metrics:
             MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
             registry.register(self._snapshot)
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def _settle(self) -> None:
+        for counted in (self._calls, self._seconds, self._verdicts, self._findings):
+            counted.settle()
 
 
 class Snapshot(Collector):

@@ -1,8 +1,8 @@
 """What a handler has at hand: the machinery behind the ports, and who is calling."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from dataclasses import field
+from typing import Protocol
 
 from cstp_server.census import Census
 from cstp_server.clock import Clock
@@ -14,8 +14,6 @@ from cstp_server.rpc.limiting import RateLimiter
 from cstp_server.rpc.limits import Limits
 from cstp_server.services.ports import Authenticator, Dimensions, Guardians, PolicySource, Reader, Transactor, Waiting
 from cstp_server.tracing import Span, Tracer
-
-_NOT_TRACED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,8 @@ class Traced(Protocol):
         ...
 
 
-class Context(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Context:
     """One request: the services, its caller, its id in the log, and when it came (`clock.monotonic`, in seconds).
 
     `propagated` is what the caller says of the trace that it is part of, and `span` the call in it, where calls are traced.
@@ -58,7 +57,7 @@ class Context(NamedTuple):
     caller: Caller
     correlation_id: str
     since: float
-    propagated: Mapping[str, str] = _NOT_TRACED
+    propagated: Mapping[str, str] = field(default_factory=dict)
     span: Span | None = None
 
     def concerns(self, decision_id: str, intervention: str | None = None) -> None:

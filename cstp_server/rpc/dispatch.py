@@ -9,12 +9,14 @@ import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 import structlog
 
 from cstp_server.clock import Clock
+from cstp_server.domain.values import dataclass
 from cstp_server.rpc.context import Traced
 from cstp_server.rpc.errors import Code, Failure, headers_of, internal_error, status_of
 from cstp_server.rpc.json_text import BAD_INTEGER, Document, TooWide, parse, problem_in
@@ -23,9 +25,13 @@ from cstp_server.rpc.limits import Limits
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # on import the library reads its schema in a way that Python gives up
     from jsonrpcserver import Error, Success
+    from jsonrpcserver import dispatcher as library
     from jsonrpcserver.async_dispatcher import dispatch_request
     from jsonrpcserver.dispatcher import create_request, to_response
     from jsonrpcserver.response import ErrorResponse
+
+# with every call the library asks for the signature of a method that has been the same since the start
+library.signature = lru_cache(maxsize=256)(inspect.signature)  # type: ignore[attr-defined]
 
 C = TypeVar("C", bound=Traced)
 Procedure = Callable[..., Awaitable[Any]]
@@ -34,6 +40,8 @@ Procedure = Callable[..., Awaitable[Any]]
 _JSON = (b"content-type", b"application/json")
 _INVALID_REQUEST = Failure(Code.INVALID_REQUEST, "Invalid Request")
 _UNKNOWN = "unknown"
+_PARAMS = (dict, list)
+_ID = (str, int, float)
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +62,8 @@ class Gate(Protocol):
         ...
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """What goes out over HTTP; without a body when there is nothing to say."""
 
     status: int
@@ -70,7 +79,8 @@ class Reply(NamedTuple):
 _NOTHING = Reply(204, b"", [])
 
 
-class _Response(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Response:
     """The response to one call, and the failure that it says, if it says one."""
 
     content: dict[str, Any]
@@ -132,23 +142,21 @@ class Dispatcher(Generic[C]):
         """The response to one call; none for a notification."""
         refused = self._gate.admit(context)
         problem = _envelope_problem(call, self._limits, doubtful)
-        id = _id_or_none(call, self._limits, doubtful)
         failure = refused or problem
         if failure is None:
-            return await self._carry_out(call, context)
+            request, result = await dispatch_request(self._methods, context, create_request(call))
+            return None if "id" not in call else self._response(call, to_response(request, result))
         self._gate.refused(failure.code)
         is_call = problem is None or problem.code is not Code.INVALID_REQUEST
-        return None if is_call and "id" not in call else _failed(failure, id)
+        return None if is_call and "id" not in call else _failed(failure, _id_or_none(call, self._limits, doubtful))
 
-    async def _carry_out(self, call: dict[str, Any], context: C) -> _Response | None:
-        request, result = await dispatch_request(self._methods, context, create_request(call))
-        if "id" not in call:
-            return None
-        response = to_response(request, result)
-        value = response._error if hasattr(response, "_error") else response._value
-        if isinstance(value, ErrorResponse):
-            return _failed(self._failure_of(value, call), value.id)
-        return _Response({"jsonrpc": "2.0", "result": value.result, "id": value.id})
+    def _response(self, call: dict[str, Any], response: Any) -> _Response:
+        """The response as the library makes it, `Right` of a success or `Left` of an error, in the words of this service."""
+        if hasattr(response, "_value"):
+            success = response._value
+            return _Response({"jsonrpc": "2.0", "result": success.result, "id": success.id})
+        error: ErrorResponse = response._error
+        return _failed(self._failure_of(error, call), error.id)
 
     def _failure_of(self, error: ErrorResponse, call: dict[str, Any]) -> Failure:
         """The failure that a method has answered with; where the library made the error, its words are replaced by our own."""
@@ -209,7 +217,7 @@ def _envelope_problem(call: Any, limits: Limits, doubtful: bool) -> Failure | No
         return _invalid_request("jsonrpc", "must be `2.0`")
     if "id" in call and not _is_id(call["id"]):
         return _invalid_request("id", BAD_INTEGER if isinstance(call["id"], TooWide) else "must be a string, a number or null")
-    if "params" in call and not isinstance(call["params"], dict | list):
+    if "params" in call and not isinstance(call["params"], _PARAMS):
         return _invalid_request("params", "must be an object")
     return _doubt(call, limits) if doubtful else None
 
@@ -231,7 +239,7 @@ def _invalid_request(field: str, expected: str) -> Failure:
 
 
 def _is_id(id: Any) -> bool:
-    return id is None or (isinstance(id, str | int | float) and not isinstance(id, bool))
+    return id is None or (isinstance(id, _ID) and not isinstance(id, bool))
 
 
 def _id_or_none(call: Any, limits: Limits, doubtful: bool) -> Any:

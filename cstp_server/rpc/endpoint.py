@@ -1,19 +1,20 @@
 """`POST /cstp` as a plain ASGI application: read the body, know the caller, dispatch, write the answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from cstp_server.domain.callers import Caller
-from cstp_server.domain.refusals import Overloaded, StoreUnavailable
-from cstp_server.rpc.auth import Identification
+from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
 from cstp_server.rpc.context import Context, Services
 from cstp_server.rpc.dispatch import Dispatcher, Reply, failed, id_of
-from cstp_server.rpc.errors import Code, Failure, failure_of_fault, internal_error
+from cstp_server.rpc.errors import Code, Failure, failure_of, failure_of_fault, internal_error
 from cstp_server.rpc.methods import procedures
 from cstp_server.rpc.middleware import correlation_id
 from cstp_server.rpc.traced import propagated, traced
+from cstp_server.services.identifying import Identification
 
 _JSON_TYPES = frozenset({b"application/json", b"application/json-rpc", b"application/jsonrequest"})
 
@@ -76,18 +77,21 @@ class CstpEndpoint:
             return failed(caller, id_of(body, self._limits))
         context = Context(self._services, caller, correlation_id(scope), self._services.clock.monotonic())
         if self._is_traced:
-            context = context._replace(propagated=propagated(headers))
+            context = replace(context, propagated=propagated(headers))
         return await self._dispatcher.answer(body, context)
 
     async def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | Failure:
+        """The caller, or why there is none."""
+        client = scope.get("client")
         try:
-            return await self._identification.caller_of(scope, headers)
+            caller = await self._identification.caller_of(client[0] if client is not None else None, headers)
         except (StoreUnavailable, Overloaded) as fault:
             return failure_of_fault(fault)
         except Exception:
             id = correlation_id(scope)
             log.exception("identification failed", correlation_id=id)
             return internal_error(id)
+        return failure_of(caller) if isinstance(caller, Refusal) else caller
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Reply | None:
         """What is wrong with the request before its body is read."""
@@ -139,4 +143,4 @@ def _invalid(field: str, expected: str) -> Failure:
 
 
 def _with(reply: Reply, name: bytes, value: bytes) -> Reply:
-    return reply._replace(headers=[*reply.headers, (name, value)])
+    return replace(reply, headers=[*reply.headers, (name, value)])

@@ -4,6 +4,8 @@ The router's stack of exception handlers and matchers costs a call about as much
 the endpoint answers its own errors.
 """
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstp_server.rpc.endpoint import CstpEndpoint
@@ -18,12 +20,11 @@ class Front:
         self._endpoint = endpoint
         self._rest = rest
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on."""
         if scope["type"] == "http" and scope["path"] == CALLS:
-            await self._endpoint(scope, receive, send)
-        elif scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
+            return self._endpoint(scope, receive, send)
+        if scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
             # the router would redirect to wherever the caller's own `Host` says
-            await self({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+            return self({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
+        return self._rest(scope, receive, send)

@@ -13,7 +13,7 @@ from cstp_server.rpc.context import Context
 from cstp_server.rpc.dispatch import Procedure
 from cstp_server.rpc.errors import BadParams, Code, Failure, Problem, failure_of, failure_of_fault, forbidden, invalid_params
 from cstp_server.rpc.examples import Example
-from cstp_server.rpc.wire import Params, problems_of
+from cstp_server.rpc.wire import Params, Written, as_json, problems_of
 
 P = TypeVar("P", bound=Params)
 R = TypeVar("R", bound=BaseModel)
@@ -23,6 +23,8 @@ R = TypeVar("R", bound=BaseModel)
 class Method(Generic[P, R]):
     """One method. `roles`: any one of them will do.
 
+    A handler that is called so often that making a `result` costs too much answers what `result` would write instead.
+
     `records_refusals`: the handler is also told of callers who have none of them, refuses them itself, and puts it on record.
     """
 
@@ -30,7 +32,7 @@ class Method(Generic[P, R]):
     summary: str
     params: type[P]
     result: type[R]
-    handler: Callable[[Context, P], Awaitable[R | Refusal]]
+    handler: Callable[[Context, P], Awaitable[R | Written | Refusal]]
     roles: tuple[Role, ...]
     errors: tuple[Code, ...]
     example: Example
@@ -39,11 +41,11 @@ class Method(Generic[P, R]):
     def procedure(self) -> Procedure:
         """The method as the dispatcher calls it: role, params, handler, and whatever comes back as JSON or a failure."""
         validate = self.params.__pydantic_validator__.validate_python
-        to_json = self.result.__pydantic_serializer__.to_json
-        handler, roles, records = self.handler, self.roles, self.records_refusals
+        handler, roles, records = self.handler, frozenset(self.roles), self.records_refusals
+        not_allowed = forbidden(tuple(role.value for role in self.roles))
 
-        async def call(context: Context, /, *positional: Any, **named: Any) -> orjson.Fragment | Failure:
-            refused = None if context.caller.may(*roles) else forbidden(tuple(role.value for role in roles))
+        async def call(context: Context, /, *positional: Any, **named: Any) -> orjson.Fragment | Written | Failure:
+            refused = not_allowed if roles.isdisjoint(context.caller.roles) else None
             if refused is not None and not records:
                 return refused
             if positional:
@@ -56,7 +58,9 @@ class Method(Generic[P, R]):
                 return invalid_params([Problem(bad.field, bad.message)])
             except (StoreUnavailable, Overloaded) as fault:
                 return failure_of_fault(fault)
-            return failure_of(answer) if isinstance(answer, Refusal) else orjson.Fragment(to_json(answer, by_alias=True))
+            if isinstance(answer, dict):
+                return answer
+            return failure_of(answer) if isinstance(answer, Refusal) else as_json(answer)
 
         return call
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,10 +32,10 @@ class CorrelationIds:
         scope[CORRELATION_ID] = name = id.decode()
         CURRENT.set(name)
 
-        async def answer(message: Message) -> None:
+        def answer(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", id)]
-            await send(message)
+            return send(message)
 
         await self._app(scope, receive, answer)
 

@@ -1,6 +1,7 @@
 """Calls in traces: where nobody has asked for traces, no call passes here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cstp_server.rpc.context import Context
@@ -26,7 +27,7 @@ def _traced(name: str, procedure: Procedure, tracer: Tracer) -> Procedure:
     async def call(context: Context, /, *positional: Any, **named: Any) -> Any:
         with tracer.call(name, context.correlation_id, context.propagated) as span:
             try:
-                outcome = await procedure(context._replace(span=span), *positional, **named)
+                outcome = await procedure(replace(context, span=span), *positional, **named)
             except Exception:
                 span.failed(Code.INTERNAL_ERROR, is_fault=True)
                 raise

@@ -10,9 +10,21 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+import orjson
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from cstp_server.domain.damage import DamageType
 from cstp_server.domain.facts import fold_name
@@ -41,6 +53,15 @@ class LegacyResult(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+Written = dict[str, Any]
+"""A result under the names that it has on the wire already, with nothing in it but what `orjson` writes as a model would."""
+
+
+def as_json(result: BaseModel) -> orjson.Fragment:
+    """A result as it goes out."""
+    return orjson.Fragment(result.__pydantic_serializer__.to_json(result, by_alias=True))
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
@@ -54,8 +75,9 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]
 _TIME_FORM = "must be a time such as `2026-02-11T13:30:00Z`"
 
 
+@lru_cache(maxsize=1024)
 def format_time(at: int) -> str:
-    """The text of a time in ms since the epoch."""
+    """The text of a time in ms since the epoch; all checks that share a transaction are answered as of the same one."""
     seconds, milliseconds = divmod(at, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z" if milliseconds else f"{_second(seconds)}Z"
 
@@ -98,7 +120,22 @@ def _plain(value: float) -> float:
 Number = Annotated[float, PlainSerializer(_plain, return_type=int | float), WithJsonSchema({"type": "number"})]
 """A number that is written without a fraction when it has none."""
 
+
+class _Whole:
+    """Takes any object as it was parsed: its names are strings and its values free, so there is nothing to look at, and to copy, in it."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
+        return core_schema.is_instance_schema(dict)
+
+    @staticmethod
+    def __get_pydantic_json_schema__(_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
+
+
 JsonObject = dict[str, Any]
+FreeObject = Annotated[dict[str, Any], _Whole]
+"""A param's object, whose names and values are free."""
 StakesName = Literal["low", "medium", "high", "critical"]
 SeverityName = Literal["low", "medium", "high", "critical"]
 OutcomeName = Literal["success", "partial", "failure", "abandoned"]
@@ -183,6 +220,7 @@ def field_name(path: Iterable[int | str], root: str = "params") -> str:
 _EXPECTED = {
     "model_type": "must be an object",
     "dict_type": "must be an object",
+    "is_instance_of": "must be an object",
     "list_type": "must be a list",
     "string_type": "must be a string",
     "int_type": "must be a whole number",

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from functools import lru_cache
 
 from cstp_server.domain.callers import Role
 from cstp_server.domain.values import dataclass
@@ -17,7 +18,15 @@ def mint() -> str:
 
 def digest_of(token: str, key: bytes = b"") -> bytes:
     """The keyed digest under which a token is stored and looked up. `key` is at most 64 bytes."""
-    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), key=key, digest_size=32).digest()
+    digest = _keyed(key).copy()
+    digest.update(token.encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> "hashlib.blake2b":
+    """The digest of nothing but the key, which is half the work."""
+    return hashlib.blake2b(key=key, digest_size=32)
 
 
 def split_named(presented: str) -> tuple[str | None, str]:

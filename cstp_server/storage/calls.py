@@ -34,7 +34,8 @@ class Job:
 
     `correlation_id` names the request that it is part of.
 
-    Whoever takes the one `ticket` decides: the thread, that the call is carried out; the watch, that it never will be.
+    Whoever takes the one `ticket` decides: the thread, that the call is carried out; the watch, that it never will be. Once the call is
+    answered, nothing is left but that it is.
     """
 
     use_case: UseCase[Any]
@@ -45,6 +46,7 @@ class Job:
     result: Any = None
     needs: Needs = _NO_NEEDS
     ticket: list[None] = field(default_factory=lambda: [None])
+    is_answered: bool = False
 
     def take_ticket(self) -> bool:
         """Whether this was the first to ask for it; safe between threads, since taking from a list is one step."""
@@ -53,6 +55,26 @@ class Job:
         except IndexError:
             return False
         return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for the result any more."""
+        return self.is_answered or self.future.done()
+
+    def settle(self) -> None:
+        """Give the caller its result, and let go of all that the call was about.
+
+        The watch keeps the job until its next look, and what is only freed then has long left the processor's caches.
+        """
+        future, result = self.future, self.result
+        self.is_answered = True
+        del self.use_case, self.future, self.result, self.needs
+        if future.done():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 class Calls:
@@ -140,9 +162,9 @@ class Calls:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse the calls whose deadline has passed, however stuck the thread is; they stand in the order of their deadlines."""
         now, deadlines = self._clock.monotonic(), self._deadlines
-        while deadlines and (deadlines[0].future.done() or deadlines[0].deadline < now):
+        while deadlines and (deadlines[0].is_over or deadlines[0].deadline < now):
             job = deadlines.popleft()
-            if not job.future.done():
+            if not job.is_over:
                 job.future.set_exception(Overloaded() if job.take_ticket() else StoreUnavailable())
         self._watching = loop if deadlines else None
         loop.call_soon(self._tell_depth)  # after those whose calls are done have noticed
@@ -155,9 +177,4 @@ class Calls:
 
 def _settle(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        if job.future.done():
-            continue
-        if isinstance(job.result, Exception):
-            job.future.set_exception(job.result)
-        else:
-            job.future.set_result(job.result)
+        job.settle()

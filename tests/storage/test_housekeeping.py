@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from cstp_server.clock import SystemClock
+from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.tripwires import Hit
@@ -17,7 +18,7 @@ from cstp_server.storage import tables
 from cstp_server.storage.hits import hit_row
 from cstp_server.storage.store import Store
 from cstp_server.storage.tallies import add_tallies
-from tests.services.world import World, checking, policy_of
+from tests.services.world import AUDIT_KEY, World, checking, policy_of
 from tests.storage.conftest import MakeWorld
 
 ADA = Caller("ada", frozenset(Role), "north")
@@ -140,6 +141,32 @@ def idle(world: World) -> None:
     with world.connected() as connection, connection.begin():
         add_tallies(connection, {("idle", "evaluations"): 3}, world.time(), "process")
         connection.execute(insert(tables.tripwire_hits).values(hit_row("idle", hit)))
+
+
+def test_events_that_may_not_be_pruned_are_told_every_round(make_world: MakeWorld) -> None:
+    """A former key that is no longer among the keys proves nothing: its chain stays, the others are pruned, and the task is not done."""
+    world, told = make_world(policy_of(retention={"events_days": 1})), list[tuple[str, str]]()
+    former, another = AUDIT_KEY, b"another key, which is 32 bytes long"
+    world.hand.time = world.time()
+    world.check("former")
+    world.keys = AuditKeys((another,))
+    world.restart()
+    world.check("current")
+    world.restart()
+    world.hand.advance(2 * DAY_MS)
+    house = keeping(world, told)
+    world.do(house.round())
+    assert told == [(task, "faulted" if task == "prune_events" else "done") for task in TASKS]
+    assert {event.subject for event in world.events("decision.checked")} == {"former"}
+    world.do(house.round())
+    assert told[len(TASKS) :] == [("prune_events", "faulted")]
+    world.do(house.stop())
+    world.keys = AuditKeys((another, former))
+    world.restart()
+    house = keeping(world, told)
+    world.do(house.round())
+    assert told[-1] == ("prune_events", "done")
+    assert world.events("decision.checked") == []
 
 
 def pruned(world: World) -> list[tuple[str, str, int]]:

@@ -72,7 +72,7 @@ def test_the_soonest_to_run_out_are_first_and_the_rest_on_the_next_page(fleet: F
         assert "Approval 53" in said(approvals)
         assert "Cancel window 1" in said(approvals)
         overview = visitor.get("/").text
-        assert "53 approval; 1 may be cancelled" in said(overview)
+        assert "53 approvals; 1 may be cancelled" in said(overview)
         waits = overview[overview.index('id="h-waiting"') :]
         assert "Refund order 100 in full" in waits
         assert "Refund order 105 in full" in waits
