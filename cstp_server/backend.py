@@ -2,7 +2,9 @@
 
 import importlib
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +40,8 @@ from cstp_server.storage.journal import Journal
 from cstp_server.storage.trouble import advice_for
 
 T = TypeVar("T")
+_BETWEEN_PAGES_SECONDS = 0.05
+"""In which the service writes, where a command has much to write."""
 _log = structlog.get_logger(__name__)
 
 
@@ -86,7 +90,15 @@ class ServerBackend:
 
     def retry_notifications(self, id: str | None) -> int:
         """Have an alert sent soon, or with none all that were given up; how many."""
-        return self._changing(_settings(), lambda connection, journal: outbox.retry(connection, id, SystemClock(), journal))
+        settings, clock, number = _settings(), SystemClock(), 0
+        after: outbox.Key | None = None
+        while True:
+            page = self._changing(settings, partial(outbox.retry, id=id, clock=clock, after=after))
+            number += len(page)
+            if len(page) < outbox.RETRIED_AT_ONCE:
+                return number
+            after = page[-1]
+            time.sleep(_BETWEEN_PAGES_SECONDS)
 
     def test_notification(self, channel: str, *, config: Path | None) -> None:
         """Send a message on a channel of the policy, here and now."""

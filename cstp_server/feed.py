@@ -240,7 +240,8 @@ class Ear:
         """What has changed since the last time; nothing when nothing has within so long."""
         if not self._feed.is_closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._heard.wait(), seconds)
+                async with asyncio.timeout(seconds):  # `wait_for` takes no notice of being cancelled when the wait is just over
+                    await self._heard.wait()
         self._heard.clear()
         topics, self._topics = self._topics, frozenset()
         return topics

@@ -15,6 +15,7 @@ import structlog
 
 from cstp_server.clock import Clock, new_id
 from cstp_server.domain.agent_habits import FORGOTTEN_AFTER_MS
+from cstp_server.domain.anchors import Unproven
 from cstp_server.domain.refusals import Overloaded, StoreUnavailable
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import CircuitMark, Duties, Transactor
@@ -26,6 +27,8 @@ LEASE_MS = 180_000
 """Longer than the time between two rounds, and than any one batch takes."""
 EVERY_MS = 3_600_000
 _KEEP_EVERY_SECONDS = 30.0
+NOTE_EVERY_SECONDS = 30.0
+"""For so long at most rows are deleted before it is on record."""
 _DAY_MS = 86_400_000
 _COUNTED_APART_MS = 7_200_000
 """For how long every process may have tallies of its own: none adds to those of hours that were over so long ago."""
@@ -63,7 +66,7 @@ class Upkeep(Protocol):
         ...
 
     async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many."""
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many. Raises `Unproven`."""
         ...
 
     async def tidy_outbox(self, dead_before: int) -> int:
@@ -119,7 +122,7 @@ class Housekeeping:
         self._clock = clock
         self._on_task = on_task
         self._holder = new_id("upk")
-        self._kept_at = 0.0
+        self._kept_at = self._noted_at = 0.0
         self._done: dict[str, int] = {}
         self._pruned: dict[Key, tuple[int, int]] = {}
         """By tenant and table what is not on record yet: before which time rows were deleted, and how many."""
@@ -138,19 +141,22 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Do what is due, unless another process has the duty. Raises `StoreUnavailable` or `Overloaded`."""
+        await self._note_what_is_pruned()
         duty = await self._duties.take(DUTY, self._holder, LEASE_MS)
         if duty is None:
             return
         self._done, self._kept_at = _times(duty.progress), self._clock.monotonic()
         try:
             for name, task in self._tasks.items():
-                if not 0 <= duty.now - self._done.get(name, -EVERY_MS) < EVERY_MS and await self._carry_out(name, task):
+                if 0 <= duty.now - self._done.get(name, -EVERY_MS) < EVERY_MS:
+                    continue
+                is_done = await self._carry_out(name, task)
+                await self._note_what_is_pruned()
+                if is_done:
                     self._done[name] = duty.now
                     await self._keep()
-            if self._pruned:
-                await self._carry_out("note_pruned", self._note_pruned)
         except DutyLost:
-            return
+            await self._note_what_is_pruned()
 
     async def stop(self) -> None:
         """Leave the duty to others, with everything on record that was done."""
@@ -178,8 +184,13 @@ class Housekeeping:
         self._kept_at = self._clock.monotonic()
 
     async def _breathe(self) -> None:
-        """Let writers have the store between two batches, and keep the duty."""
+        """Let writers have the store between two batches, write down what was deleted now and then, and keep the duty.
+
+        Where it cannot be written down, nothing more is deleted.
+        """
         await asyncio.sleep(_BETWEEN_BATCHES_SECONDS)
+        if self._pruned and self._clock.monotonic() - self._noted_at > NOTE_EVERY_SECONDS:
+            await self._note_pruned()
         if self._clock.monotonic() - self._kept_at > _KEEP_EVERY_SECONDS:
             await self._keep()
 
@@ -207,14 +218,23 @@ class Housekeeping:
             await self._breathe()
 
     async def _prune_events(self) -> None:
-        """Delete the events that are past their retention, chain by chain; the ledger says up to where."""
+        """Delete the events that are past their retention, chain by chain; the ledger says up to where.
+
+        Raises `Unproven`, once all is deleted of which that can be proven.
+        """
         days = self._policy().event_retention_days
         if days is None:
             return
         before = self._clock.now() - days * _DAY_MS
+        refused: Unproven | None = None
         for chain in await self._upkeep.chains_to_prune(before):
-            while await self._upkeep.prune_chain(chain, before):
-                await self._breathe()
+            try:
+                while await self._upkeep.prune_chain(chain, before):
+                    await self._breathe()
+            except Unproven as unproven:
+                refused = unproven
+        if refused is not None:
+            raise refused
 
     async def _prune(self, table: str, prune: Callable[[str, int], Awaitable[int]]) -> None:
         """Delete what is past its retention from a table, tenant by tenant."""
@@ -243,10 +263,16 @@ class Housekeeping:
         return self._clock.now() - days * _DAY_MS if days is not None else None
 
     def _count(self, tenant: str, table: str, before: int, count: int) -> None:
+        if not self._pruned:
+            self._noted_at = self._clock.monotonic()
         self._pruned[tenant, table] = (before, self._pruned.get((tenant, table), (0, 0))[1] + count)
 
+    async def _note_what_is_pruned(self) -> None:
+        if self._pruned:
+            await self._carry_out("note_pruned", self._note_pruned)
+
     async def _note_pruned(self) -> None:
-        """Once a round, for each tenant and table; what cannot be written down now is the next time."""
+        """For each tenant and table; what cannot be written down now is the next time."""
         for (tenant, table), (before, count) in list(self._pruned.items()):
             await self._transactor.run(NotePruned(tenant, table, before, count))
             del self._pruned[tenant, table]

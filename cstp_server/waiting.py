@@ -152,5 +152,6 @@ class Expectation:
         """Wait until the decision may have been settled, at most that long; false when the service is about to end."""
         if not self._waiters.is_closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+                async with asyncio.timeout(seconds):  # `wait_for` takes no notice of being cancelled when the wait is just over
+                    await self._woken.wait()
         return not self._waiters.is_closed

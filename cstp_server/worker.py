@@ -27,6 +27,8 @@ _APPRAISE_EVERY_SECONDS = 10.0
 _STOP_EVERY_SECONDS = 30.0
 _ANCHOR_EVERY_SECONDS = 1.0
 _BETWEEN_BATCHES_SECONDS = 0.05
+_LEAST_PAUSE_SECONDS = 1.0
+"""Before a round that has failed is tried again, for those that wait within themselves as well."""
 _STOPPED_AT_ONCE = 100
 _ALIGNED_AT_ONCE = 100
 _BLOCKING = frozenset({EventType.POSTURE_DOWNGRADED, EventType.POSTURE_MAINTAINED})
@@ -176,7 +178,7 @@ class Worker:
                 _log.error("worker_faulted", task=name, exc_info=fault)
                 result = "faulted"
             self._on_round(name, result)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds if result == "done" else max(seconds, _LEAST_PAUSE_SECONDS))
 
 
 def _blocks(event: Event) -> bool:

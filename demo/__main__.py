@@ -20,6 +20,7 @@ from demo.rogue import misbehave
 from demo.service import Ended, Service, service
 from demo.stage import Stage
 
+_CANCEL_AGAIN_SECONDS = 1.0
 _BEFORE = 4
 """Decisions that each agent has behind it when the story begins."""
 
@@ -75,12 +76,20 @@ async def _first_of(*tasks: "asyncio.Task[None]", seconds: float | None) -> None
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(*tasks)
     for task in done:
         if not task.cancelled():
             task.result()
+
+
+async def _end(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks until they have ended: what they await may take no notice the first time, when it is just over."""
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they raised is seen, too
 
 
 async def _story(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from cstp_server.settings import Settings
-from cstp_server.storage.engine import database_url, is_sqlite, passing_engine
+from cstp_server.storage.engine import database_url, is_sqlite, passing_engine, take_time
 from cstp_server.storage.tables import metadata
 
 
@@ -19,4 +19,5 @@ if given is not None:
     migrate(given)
 else:
     with passing_engine(database_url(Settings().database_url)).connect() as own, own.begin():
+        take_time(own)
         migrate(own)

@@ -26,6 +26,10 @@ SHORTEST_KEY = 32
 """The least length of a key, in bytes."""
 
 
+class Unproven(Exception):
+    """Nothing is deleted on the word of an anchor that its seal does not prove."""
+
+
 class AnchorKind(StrEnum):
     """What an anchor says of its chain: it is begun, has come so far, ends here, or is pruned up to here."""
 

@@ -1,5 +1,6 @@
 """Sessions of people at the dashboard, as the store keeps them: known by the digest of a secret (SPEC 11)."""
 
+from cstp_server.domain.events import Event
 from cstp_server.domain.values import dataclass
 
 
@@ -16,7 +17,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """A session that began, or (without `begun`) that has ended, by the digest of its secret."""
+    """A session that began, or (without `begun`) that is to end, by the digest of its secret.
+
+    `event` is what its end is put on record with, unless it has ended before.
+    """
 
     digest: bytes
     begun: Session | None = None
+    event: Event | None = None

@@ -21,10 +21,11 @@ from cstp_server.domain.refusals import Overloaded, Refusal, StoreUnavailable
 from cstp_server.domain.values import dataclass
 from cstp_server.notifiers.channel import BadChannel, Channel, Undelivered
 from cstp_server.notifiers.failing import Tally, tell_of_failure
+from cstp_server.notifiers.receiving import TOO_MANY_FAILURES, Receiving
 from cstp_server.notifiers.strays import LEASE_MS, Strays
 from cstp_server.notifiers.templates import Templates
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import UNREADABLE, Delivered, NotDelivered, Outbox, Parcel
+from cstp_server.services.notifying import LONGEST_DELAY_MS, UNREADABLE, Delivered, NotDelivered, Outbox, Parcel
 from cstp_server.services.ports import Transactor, UseCase
 
 _RENEW_SECONDS = 5.0
@@ -33,11 +34,9 @@ _MARGIN_MS = 3_000
 _POLL_SECONDS = 1.0
 _AT_ONCE = 100
 _FIRST_DELAY_MS = 5_000
-_LONGEST_DELAY_MS = 3_600_000
+_SPREAD = 0.2
 _MOST_DOUBLINGS = 20
 _LONGEST_UNREAD_MS = 600_000
-_ROUND_FAILURES = 3
-_OUTAGE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _FINISH_SECONDS = 2.0
 _STRAYS_EVERY_SECONDS = 60.0
@@ -49,39 +48,18 @@ Open = Callable[[AlertChannel], Channel]
 
 @dataclass(slots=True)
 class _Line:
-    """A channel at work: its task, what wakes it, and what ends it, once what is being sent is sent.
-
-    `failures` is how many attempts in a row have failed by now, `down_since` when the first of them did and `quiet_until` until when the
-    receiver wants to be left alone, in seconds of the monotonic clock. `reopens`: it may work again, so what failed before is tried.
-    """
+    """A channel at work: its task, what wakes it, and what ends it, once what is being sent is sent."""
 
     setup: AlertChannel
+    receiving: Receiving
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    failures: int = 0
-    down_since: float = 0.0
-    quiet_until: float = float("-inf")
-    reopens: bool = True
 
     @property
     def title(self) -> str:
         """The name of its task."""
         return f"deliver {self.setup.name}"
-
-    def failed(self, now: float, wanted_ms: int | None) -> None:
-        """An attempt has failed; the receiver may want a pause."""
-        if not self.failures:
-            self.down_since = now
-        self.failures += 1
-        if wanted_ms is not None:
-            self.quiet_until = now + wanted_ms / 1000
-
-    def worked(self, now: float) -> None:
-        """An attempt has succeeded; after an outage that is news for all that failed meanwhile."""
-        if self.failures >= _ROUND_FAILURES and now - self.down_since >= _OUTAGE_SECONDS:
-            self.reopens = True
-        self.failures = 0
 
 
 class Deliverer:
@@ -109,6 +87,8 @@ class Deliverer:
         self._held_until = float("-inf")
         self._renew_at = float("-inf")
         self._lines: dict[str, _Line] = {}
+        self._served: dict[str, _Line] = {}
+        """The last line of each channel, which may have ended."""
         self._ending: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,10 +165,17 @@ class Deliverer:
         self._stop_lines(over)
         ending = {task.get_name() for task in self._ending}
         for name, setup in wanted.items():
-            line = _Line(setup)
+            line = _Line(setup, self._receiving(setup))
             if name not in self._lines and line.title not in ending:
-                self._lines[name] = line
+                self._lines[name] = self._served[name] = line
                 line.task = asyncio.create_task(self._run(line), name=line.title)
+
+    def _receiving(self, setup: AlertChannel) -> Receiving:
+        """How the channel did when it was last served here; nothing is known of one that is set up anew, but that this is news."""
+        last = self._served.get(setup.name)
+        if last is None:
+            return Receiving()
+        return last.receiving if last.setup == setup else Receiving(is_news=True)
 
     def _stop_lines(self, names: Iterable[str]) -> None:
         for name in list(names):
@@ -210,7 +197,7 @@ class Deliverer:
                 pass  # the store says so itself, and what waits is still there when it is back
             except Exception as fault:  # noqa: BLE001 - a channel must outlive whatever one message meets
                 _log.error("notification_faulted", channel=line.setup.name, exc_info=fault)
-                line.failed(self._clock.monotonic(), None)
+                line.receiving.failed(self._clock.monotonic(), None)
             await self._rest(line)
 
     async def _opened(self, setup: AlertChannel) -> Channel | None:
@@ -224,10 +211,11 @@ class Deliverer:
     async def _rest(self, line: _Line) -> None:
         """Wait for more; longer where nothing arrives, or where the receiver wants it so, whatever comes meanwhile."""
         news, pause = line.woken, _POLL_SECONDS
-        if line.failures >= _ROUND_FAILURES:
-            pause = min(pause * 2 ** min(line.failures - _ROUND_FAILURES, _MOST_DOUBLINGS), _LONGEST_PAUSE_SECONDS)
+        receiving = line.receiving
+        if receiving.is_down:
+            pause = min(pause * 2 ** min(receiving.failures - TOO_MANY_FAILURES, _MOST_DOUBLINGS), _LONGEST_PAUSE_SECONDS)
             news = line.ended
-        wanted = line.quiet_until - self._clock.monotonic()
+        wanted = receiving.quiet_until - self._clock.monotonic()
         if wanted > 0:
             pause, news = max(pause, wanted), line.ended
         with suppress(TimeoutError):
@@ -236,10 +224,12 @@ class Deliverer:
 
     async def _round(self, line: _Line, channel: Channel | None) -> None:
         """Send to all subjects that are due, until too much of it fails."""
-        name = line.setup.name
-        if line.reopens:
+        name, receiving = line.setup.name, line.receiving
+        if receiving.quiet_until > self._clock.monotonic():
+            return
+        if receiving.may_tell(self._clock.monotonic()):
             await self._outbox.reopen(name)
-            line.reopens = False
+            receiving.told(self._clock.monotonic())
         for tenant, subject in await self._outbox.due(name, _AT_ONCE):
             if line.ended.is_set() or not self._holds():
                 break
@@ -253,12 +243,12 @@ class Deliverer:
             await self._fail(parcel, Undelivered(UNREADABLE), min(_delay_ms(parcel.attempts, None), _LONGEST_UNREAD_MS))
             return True
         failed = await self._deliver(parcel, channel)
-        now = self._clock.monotonic()
+        now, receiving = self._clock.monotonic(), line.receiving
         if failed is None:
-            line.worked(now)
+            receiving.worked(now)
             return True
-        line.failed(now, failed.retry_after_ms)
-        return line.failures < _ROUND_FAILURES and line.quiet_until <= now
+        receiving.failed(now, failed.retry_after_ms)
+        return not receiving.is_down and receiving.quiet_until <= now
 
     async def _parcel(self, tenant: str, channel: str, subject: str) -> Parcel | None:
         try:
@@ -322,5 +312,5 @@ def _delay_ms(attempts: int, wanted_ms: int | None) -> int:
 
     At least as long as the receiver wants.
     """
-    delay = min(_FIRST_DELAY_MS * 2 ** min(attempts, _MOST_DOUBLINGS), _LONGEST_DELAY_MS)
-    return max(int(delay * random.uniform(0.8, 1.2)), wanted_ms or 0)
+    delay = min(_FIRST_DELAY_MS * 2 ** min(attempts, _MOST_DOUBLINGS), LONGEST_DELAY_MS / (1 + _SPREAD))
+    return min(max(int(delay * random.uniform(1 - _SPREAD, 1 + _SPREAD)), wanted_ms or 0), LONGEST_DELAY_MS)

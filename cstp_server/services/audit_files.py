@@ -6,6 +6,7 @@ as well.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +21,10 @@ from cstp_server.services.chain_checking import ChainCheck
 from cstp_server.services.chaining import LINK_COLUMNS
 from cstp_server.services.ledger_checking import ChainRecord, LedgerCheck
 
-FORMAT = "cstp-audit-1"
+FORMAT = "cstp-audit-2"
+_HEADLESS_FORMAT = "cstp-audit-1"
+"""Of files that were made before the ledger had a head: they have no line of it."""
+_LATER_FORMAT = re.compile(r"cstp-audit-[1-9][0-9]{0,5}")
 _SEAL = b"cstp.export.1\n"
 _AT_ONCE = 1_000
 _ANCHOR_NAMES = {
@@ -40,6 +44,7 @@ _LINK_NAMES = {"policy_version": "policyVersion", "previous_hash": "previousHash
 _EVENT_NAMES = tuple(_LINK_NAMES.get(name, name) for name in LINK_COLUMNS)
 _BINARY = ("previousHash", "hash")
 _SEALS = ("anchor_seal", "seal")
+_NO_EXPORT = "it is no export of the record of events: its first line does not say so"
 Write = Callable[[bytes], object]
 
 
@@ -83,11 +88,12 @@ def verify_file(lines: Iterable[bytes], keys: AuditKeys, progress: Progress) -> 
     groups = groupby(reading, key=itemgetter("line"))
     checks: dict[str, ChainCheck] = {}
     head: LedgerHead | None = None
+    has_head = header["format"] != _HEADLESS_FORMAT
     for kind, values in groups:
         if kind == "anchor":
             _check_anchors(ledger, values)
         elif kind == "head":
-            head = _head_of(next(iter(values)))
+            head, has_head = _head_of(next(iter(values))), True
         elif kind == "event":
             _check_events(ledger.chains, checks, values, report, progress)
         elif kind == "end":
@@ -95,7 +101,8 @@ def verify_file(lines: Iterable[bytes], keys: AuditKeys, progress: Progress) -> 
         else:
             report.add(Problem(Flaw.FOREIGN, f"line {reading.number} is of no kind that there is"))
     ledger.finish()
-    ledger.compare_head(head)
+    if has_head:
+        ledger.compare_head(head)
     _finish(ledger.chains, checks, report)
     if not reading.has_ended:
         report.add(Problem(Flaw.TRUNCATED, f"the file has no last line: it breaks off after line {reading.number}"))
@@ -235,6 +242,13 @@ def _parse(line: bytes) -> Mapping[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def _unknown(form: object) -> str:
+    """Why a file of that format cannot be read."""
+    if not isinstance(form, str) or not _LATER_FORMAT.fullmatch(form):
+        return _NO_EXPORT
+    return f"it is an export in the format `{form}`, which this version does not know: verify it with a newer one"
+
+
 class _Sealing:
     """Writes lines, and at the end what seals all of them."""
 
@@ -269,8 +283,10 @@ class _Reading:
     def header(self) -> Mapping[str, Any]:
         """The first line. Raises `NoExport` when it is not that of an export."""
         values = next(iter(self), None)
-        if values is None or values.get("line") != "export" or values.get("format") != FORMAT:
-            raise NoExport("it is no export of the record of events: its first line does not say so")
+        if values is None or values.get("line") != "export":
+            raise NoExport(_NO_EXPORT)
+        if values.get("format") not in (FORMAT, _HEADLESS_FORMAT):
+            raise NoExport(_unknown(values.get("format")))
         return values
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,8 @@ from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.ports import Decided, Needs, OutboxChange, View
 
+LONGEST_DELAY_MS = 4_320_000
+"""How long an alert waits at most for the next attempt: an hour, and a fifth of it."""
 QUIET_MS = 60_000
 """How long a subject that was told of is not told of again on the same channel: what happens meanwhile is gathered."""
 MOST_ATTEMPTS = 30

@@ -80,9 +80,9 @@ class EndSession:
         return Needs(final=True)
 
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
-        """The end and the event."""
+        """The end, with the event in case that it is one."""
         event = _event(EventType.SESSION_ENDED, self.holder, now, policy, {"cause": self.cause})
-        return Decided(None, sessions=(SessionChange(self.digest),), events=(event,))
+        return Decided(None, sessions=(SessionChange(self.digest, event=event),))
 
 
 def _event(event_type: EventType, caller: Caller, now: int, policy: Policy, data: Mapping[str, Any]) -> Event:
@@ -145,9 +145,7 @@ class SessionDesk:
 
     async def end(self, signed_in: SignedIn, cause: str) -> None:
         """Nobody gets in with it any more. One that was ended already stays so, and is not put on record again."""
-        digest = digest_of(signed_in.secret)
-        if await self.sessions.find(digest) is not None:
-            await self.transactor.run(EndSession(signed_in.caller, digest, cause))
+        await self.transactor.run(EndSession(signed_in.caller, digest_of(signed_in.secret), cause))
 
     async def _caller_of(self, session: Session, request: Requested) -> Caller | None:
         if session.token_digest is not None:

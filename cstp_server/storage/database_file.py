@@ -8,6 +8,8 @@ import os
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,10 +43,12 @@ class OpenFile(sqlite3.Connection):
 
     def close(self) -> None:
         """Let go of the file."""
-        super().close()
         file, self.file = self.file, None
-        if file is not None:
-            file.forget(self.identity)
+        if file is None:
+            super().close()
+            return
+        with file.forgetting(self.identity):
+            super().close()
 
 
 class DatabaseFile:
@@ -59,10 +63,10 @@ class DatabaseFile:
 
     def open(self, *, busy_seconds: float) -> OpenFile:
         """Open the file, which nothing has been read from yet. Raises `FileLost`."""
-        before = self._identity()
-        if before[0] is None:
-            raise FileLost(self._gone())
         with self._opening:
+            before = self._identity()
+            if before[0] is None:
+                raise FileLost(self._gone())
             for other in self._open:
                 if other != before:
                     self._refuse_mixture(other, before)
@@ -72,8 +76,9 @@ class DatabaseFile:
 
     def remember(self, connection: OpenFile) -> None:
         """Note which file a connection has open, now that its write-ahead log is there. Raises `FileLost`."""
-        now, opened = self._identity(), connection.identity[0]
+        opened = connection.identity[0]
         with self._opening:
+            now = self._identity()
             if now[0] is None:
                 raise FileLost(self._gone())
             if now[0] != opened:
@@ -86,12 +91,16 @@ class DatabaseFile:
             self._open[now] += 1
             connection.identity, connection.generation, connection.file = now, self._generation, self
 
-    def forget(self, identity: Identity) -> None:
-        """A connection to that file was closed."""
+    @contextmanager
+    def forgetting(self, identity: Identity) -> Iterator[None]:
+        """While a connection to that file is closed: the last one removes the write-ahead log, and that must not look like a loss."""
         with self._opening:
-            self._open[identity] -= 1
-            if not self._open[identity]:
-                del self._open[identity]
+            try:
+                yield
+            finally:
+                self._open[identity] -= 1
+                if not self._open[identity]:
+                    del self._open[identity]
 
     def verify(self, identity: Identity) -> None:
         """Raise `FileLost` unless the files under the path are those."""

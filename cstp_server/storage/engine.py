@@ -4,7 +4,7 @@ from pathlib import Path
 from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED, OperationalError
 from time import sleep
 
-from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select
+from sqlalchemy import BigInteger, Connection, Engine, cast, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
@@ -96,6 +96,13 @@ def generation_of(connection: Connection) -> int:
 def is_sqlite(connection: Connection) -> bool:
     """Whether this connection is to SQLite, where one writer at a time has the whole store."""
     return connection.dialect.name == "sqlite"
+
+
+def take_time(connection: Connection) -> None:
+    """Let the statements of this transaction last as long as they do; they wait for locks no longer than any others."""
+    if not is_sqlite(connection):
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {name} = 0"))
 
 
 def current_time(connection: Connection, clock: Clock) -> int:

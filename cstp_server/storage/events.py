@@ -7,6 +7,9 @@ import orjson
 
 from cstp_server.domain.events import Event, EventType
 
+KNOWN_TYPES = tuple(event_type.value for event_type in EventType)
+"""While processes of two versions share a store, there are events of types that the older one does not know."""
+
 
 def event_rows(events: Sequence[Event], batch: str) -> list[tuple[Any, ...]]:
     """The rows (`EVENT_COLUMNS`) of events that are written together, under ids that begin with the batch's and sort in their order."""

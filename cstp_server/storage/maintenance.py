@@ -16,6 +16,7 @@ from cstp_server.storage import tables
 from cstp_server.storage.circuits import circuit_of
 from cstp_server.storage.decisions import decision_of
 from cstp_server.storage.engine import current_time
+from cstp_server.storage.events import KNOWN_TYPES
 from cstp_server.storage.loading import Key
 from cstp_server.storage.selecting import KeyedSelect
 
@@ -96,9 +97,14 @@ class Happened(NamedTuple):
 
 
 def latest_events(connection: Connection, limit: int) -> Sequence[Happened]:
-    """The latest events of all tenants."""
+    """The latest events of all tenants, but for those of a newer version that are of a type not known here."""
     table = tables.events
-    query = select(table.c.id, table.c.tenant, table.c.type, table.c.subject, table.c.at).order_by(table.c.id.desc()).limit(limit)
+    query = (
+        select(table.c.id, table.c.tenant, table.c.type, table.c.subject, table.c.at)
+        .where(table.c.type.in_(KNOWN_TYPES))
+        .order_by(table.c.id.desc())
+        .limit(limit)
+    )
     return [Happened(id, tenant, EventType(kind), subject, at) for id, tenant, kind, subject, at in connection.execute(query)]
 
 

@@ -7,10 +7,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.engine import URL
 
-from cstp_server.storage.engine import is_sqlite, passing_engine
+from cstp_server.storage.engine import is_sqlite, passing_engine, take_time
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "migrations"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
@@ -23,8 +23,9 @@ def upgrade(url: URL) -> str:
     config = _config()
     engine = passing_engine(url)
     with engine.connect() as connection, connection.begin():
+        take_time(connection)
         if not is_sqlite(connection):
-            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            _await_turn(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return head()
@@ -48,6 +49,13 @@ def head() -> str:
     if revision is None:
         raise LookupError("there are no migrations")
     return revision
+
+
+def _await_turn(connection: Connection) -> None:
+    """However long another upgrade takes."""
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
 def _config() -> Config:

@@ -1,17 +1,17 @@
 """Alerts that wait to be sent: rows <-> what the use cases know of them (`services.notifying.Outbox`)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from cstp_server.clock import Clock
 from cstp_server.domain.alerts import AlertPolicy
 from cstp_server.domain.events import Event, EventType
-from cstp_server.services.notifying import MOST_GIVEN_UP, GivenUp, Letter, Parcel, Retried, Waiting
+from cstp_server.services.notifying import LONGEST_DELAY_MS, MOST_GIVEN_UP, GivenUp, Letter, Parcel, Retried, Waiting
 from cstp_server.services.ports import Duties, OutboxChange
 from cstp_server.storage import tables
 from cstp_server.storage.anchors import lock_ledger
@@ -27,8 +27,11 @@ _UNKNOWN = "unknown"
 _MOST_IN_A_PARCEL = 10_000
 _MOST_SHOWN = 20
 _TIDIED_AT_ONCE = 500
+RETRIED_AT_ONCE = 500
 _KEY = ("tenant", "channel", "id")
 _GATE_KEY = ("tenant", "channel", "subject")
+Key = tuple[str, str, str]
+"""Tenant, channel and id of an alert."""
 _table = tables.outbox
 _gates = tables.outbox_gates
 
@@ -72,17 +75,9 @@ def _rows(event: Event, id: str, subject: str, channels: Sequence[str]) -> Itera
 
 def write_changes(connection: Connection, changes: Sequence[tuple[str, OutboxChange]]) -> None:
     """Carry out what became of alerts, by tenant. Alerts are locked before gates, and both in order, as everybody does here."""
-    sent = [_key(tenant, change, id) for tenant, change in changes for id in change.sent]
-    if sent:
-        connection.execute(_DROP, sorted(sent, key=_place))
-    failed = [
-        _key(tenant, change, id) | {"new_error": _told(change), "new_dead_at": change.at if id in dead else None}
-        for tenant, change in changes
-        for dead in [frozenset(change.dead)]
-        for id in (*change.failed, *change.dead)
-    ]
-    if failed:
-        connection.execute(_FAIL, sorted(failed, key=_place))
+    fates = sorted(chain.from_iterable(_fates(tenant, change) for tenant, change in changes), key=_place)
+    for has_failed, run in groupby(fates, key=_has_failed):
+        connection.execute(_FAIL if has_failed else _DROP, list(run))
     gates = {
         (tenant, change.channel, change.subject): {
             "tenant": tenant,
@@ -93,6 +88,19 @@ def write_changes(connection: Connection, changes: Sequence[tuple[str, OutboxCha
         for tenant, change in changes
     }
     _REPLACE_GATES.execute(connection, [gates[key] for key in sorted(gates)])
+
+
+def _fates(tenant: str, change: OutboxChange) -> Iterable[dict[str, Any]]:
+    """What becomes of each alert: those that were sent are gone, the others have failed."""
+    for id in change.sent:
+        yield _key(tenant, change, id)
+    for ids, dead_at in ((change.failed, None), (change.dead, change.at)):
+        for id in ids:
+            yield _key(tenant, change, id) | {"new_error": _told(change), "new_dead_at": dead_at}
+
+
+def _has_failed(fate: Mapping[str, Any]) -> bool:
+    return "new_dead_at" in fate
 
 
 def _told(change: OutboxChange) -> str | None:
@@ -123,12 +131,17 @@ def due(connection: Connection, channel: str, limit: int, clock: Clock) -> Seque
     query = (
         select(_table.c.tenant, _table.c.subject)
         .select_from(_table.outerjoin(_gates, gated))
-        .where(_table.c.channel == channel, _table.c.dead_at.is_(None), or_(_gates.c.not_before.is_(None), _gates.c.not_before <= now))
+        .where(_table.c.channel == channel, _table.c.dead_at.is_(None), or_(_gates.c.not_before.is_(None), _is_open(now)))
         .group_by(_table.c.tenant, _table.c.subject)
         .order_by(func.min(_table.c.at))
         .limit(limit)
     )
     return [(row.tenant, row.subject) for row in connection.execute(query)]
+
+
+def _is_open(now: int) -> ColumnElement[bool]:
+    """Of a gate. One that is shut for longer than any may be was shut before the clock was put back."""
+    return or_(_gates.c.not_before <= now, _gates.c.not_before > now + LONGEST_DELAY_MS)
 
 
 def parcel(connection: Connection, tenant: str, channel: str, subject: str, clock: Clock) -> Parcel | None:
@@ -228,23 +241,27 @@ def _named(text: str) -> tuple[str, str]:
         return _UNKNOWN, ""
 
 
-def retry(connection: Connection, id: str | None, clock: Clock, journal: Journal) -> int:
-    """Send soon what was given up, all of it or one alert, and one that waits for its next attempt as well; how many.
+def retry(connection: Connection, journal: Journal, *, id: str | None, clock: Clock, after: Key | None = None) -> Sequence[Key]:
+    """Send soon what was given up, a page of it or one alert, and one that waits for its next attempt as well; which (in order).
 
-    It is on record who was sent what again. In a transaction of its own.
+    Each page, from the alert after `after` on, is a transaction of its own, so that writers need not wait for all; the last one has fewer
+    than `RETRIED_AT_ONCE`. It is on record who was sent what again.
     """
     wanted = _table.c.dead_at.is_not(None) if id is None else _table.c.id == id
-    columns = [_table.c[name] for name in (*_KEY, "subject")]
+    key = [_table.c[name] for name in _KEY]
+    page = select(*key, _table.c.subject).where(wanted).order_by(*key).limit(RETRIED_AT_ONCE)
+    if after is not None:
+        page = page.where(tuple_(*key) > tuple_(*after))
     lock_ledger(connection)  # before any row, as whoever writes events and what becomes of alerts does
-    rows = connection.execute(select(*columns).where(wanted).order_by(*columns)).all()
-    if not rows:
-        return 0
-    now = current_time(connection, clock)
+    found = connection.execute(page).all()
+    if not found:
+        return []
+    now, rows = current_time(connection, clock), sorted(found)
     connection.execute(_REVIVE, [{f"key_{name}": getattr(row, name) for name in _KEY} | {"new_queued_at": now} for row in rows])
     _open_gates(connection, sorted({(row.tenant, row.channel, row.subject) for row in rows}))
     told = [Retried(tenant, channel, [row.id for row in of_channel]) for (tenant, channel), of_channel in groupby(rows, itemgetter(0, 1))]
     journal.write_at_once(connection, [retried.event(now) for retried in told], now)
-    return len(rows)
+    return [(row.tenant, row.channel, row.id) for row in found]
 
 
 def _open_gates(connection: Connection, gates: Iterable[tuple[str, str, str]]) -> None:
@@ -294,7 +311,7 @@ def tidy(connection: Connection, dead_before: int, clock: Clock) -> int:
     alerts = [tuple(row) for row in connection.execute(forgotten)]
     if alerts:
         connection.execute(delete(_table).where(tuple_(*key).in_(alerts)))
-    opened = select(*gate_key).where(_gates.c.not_before <= now).limit(_TIDIED_AT_ONCE).with_for_update(skip_locked=True)
+    opened = select(*gate_key).where(_is_open(now)).limit(_TIDIED_AT_ONCE).with_for_update(skip_locked=True)
     gates = [tuple(row) for row in connection.execute(opened)]
     if gates:
         connection.execute(delete(_gates).where(tuple_(*gate_key).in_(gates)))

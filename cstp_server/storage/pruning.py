@@ -1,10 +1,12 @@
 """Pruning events, so that what is left can still be proven: a chain is cut at an anchor, the cut is entered in the ledger, then rows go."""
 
+from typing import NoReturn
+
 import structlog
 from sqlalchemy import Connection, delete, select
 
 from cstp_server.clock import Clock
-from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys
+from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys, Unproven
 from cstp_server.storage import tables
 from cstp_server.storage.anchors import append, last_of_chain, lines_after, lock_ledger
 from cstp_server.storage.engine import current_time
@@ -57,11 +59,12 @@ def _is_sealed(keys: AuditKeys, anchor: Anchor) -> bool:
     return (anchor.key_id is None or keys.knows(anchor.key_id)) and keys.is_sealed(anchor.payload(), anchor.key_id, anchor.seal)
 
 
-def refuse(anchor: Anchor) -> None:
-    """Say that nothing is deleted on the word of that anchor."""
+def refuse(anchor: Anchor) -> NoReturn:
+    """Say that nothing is deleted on the word of that anchor. Raises `Unproven`."""
     _log.error(
         "audit_not_pruned", chain=anchor.chain, anchor=anchor.number, reason="its seal does not prove it", remedy="run `cstp audit verify`"
     )
+    raise Unproven(f"anchor {anchor.number} of `{anchor.chain}` is not proven by its seal")
 
 
 def prune_chain(connection: Connection, keys: AuditKeys, clock: Clock, writer: str, ground: Anchor) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from cstp_server.domain.events import Event
 from cstp_server.domain.sessions import Session, SessionChange
 from cstp_server.storage import tables
 from cstp_server.storage.reader import ReadThreads
@@ -28,17 +29,17 @@ class SqlSessions:
         await self._writing.read(_seen, digest, at)
 
 
-def write_sessions(connection: Connection, changes: Sequence[SessionChange]) -> None:
-    """Keep the sessions that began, forget those that ended, and some of those that have run out since."""
+def write_sessions(connection: Connection, changes: Sequence[SessionChange]) -> list[Event]:
+    """Keep the sessions that began, forget those that are to end, and some that have run out; the events of those that ended now."""
     table = tables.sessions
-    ended = [change.digest for change in changes if change.begun is None]
+    ended = {change.digest: change.event for change in reversed(changes) if change.begun is None}
     begun = [_row(change.digest, change.begun) for change in changes if change.begun is not None]
     if begun:
         over = select(table.c.digest).where(table.c.expires_at <= max(row["created_at"] for row in begun)).limit(_FORGOTTEN_AT_ONCE)
         connection.execute(delete(table).where(table.c.digest.in_(over.with_for_update(skip_locked=True))))
         connection.execute(insert(table), begun)
-    if ended:
-        connection.execute(delete(table).where(table.c.digest.in_(ended)))
+    gone = connection.execute(delete(table).where(table.c.digest.in_(sorted(ended))).returning(table.c.digest)).scalars() if ended else ()
+    return [event for event in map(ended.get, gone) if event is not None]
 
 
 def _row(digest: bytes, session: Session) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Store:
         return await self._threads.read(pruning.chains_to_prune, before)
 
     async def prune_chain(self, chain: str, before: int) -> int:
-        """Cut a chain before a time and delete a small batch of what is before the cut; how many.
+        """Cut a chain before a time and delete a small batch of what is before the cut; how many. Raises `Unproven`.
 
         Where the anchor to cut it at cannot be proven, nothing is deleted: else whoever can write to the ledger for a moment could have
         events deleted in such a way that nothing is missing.
@@ -188,7 +188,6 @@ class Store:
         if ground != self._proven:
             if not await self._is_proven(ground):
                 pruning.refuse(ground)
-                return 0
             self._proven = ground
         return await self._pruning.read(pruning.prune_chain, self._keys, self._clock, self._journal.writer, ground)
 

@@ -172,7 +172,7 @@ Index("ix_audit_anchors_chain", audit_anchors.c.chain, audit_anchors.c.at, audit
 Index("ix_audit_anchors_kind", audit_anchors.c.kind, audit_anchors.c.chain)
 TOLD = text("type NOT IN ('decision.checked', 'decision.recorded', 'decision.reviewed', 'circuit.probe_claimed', 'trust.succeeded')")
 """Which events people are told of: not those that every decision brings along. The index serves queries that say this word for word."""
-Index("ix_events_told", events.c.tenant, events.c.at, events.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
+Index("ix_events_told_at", events.c.tenant, events.c.at, events.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
 
 audit_head = Table(
     "audit_head",

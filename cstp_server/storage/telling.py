@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, TextClause, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from cstp_server.domain.events import EventType
 from cstp_server.services.catalogue import ROUTINE, EventSearch, Told
 from cstp_server.services.ports import EventQuery
 from cstp_server.storage import tables
-from cstp_server.storage.events import event_of
+from cstp_server.storage.events import KNOWN_TYPES, event_of
 from cstp_server.storage.listing import newest, newest_of_types, those_of
 
 _EVENTS = tables.events.c
@@ -28,14 +28,15 @@ def _of_all(tenant: str, search: EventSearch) -> Select[Any] | None:
     return newest_of_types(wanted, tenant, _query(search, search.limit)) if wanted else None
 
 
-def _told_but(without: Collection[EventType]) -> ColumnElement[bool] | TextClause:
-    return and_(tables.TOLD, _EVENTS.type.not_in(sorted(each.value for each in without))) if without else tables.TOLD
+def _told_but(without: Collection[EventType]) -> ColumnElement[bool]:
+    return and_(tables.TOLD, _EVENTS.type.in_([name for name in KNOWN_TYPES if name not in without]))
 
 
 def _of_subject(tenant: str, search: EventSearch) -> Select[Any]:
     of_subject = _EVENTS.subject == search.subject
     if search.kind is None and not search.types:
-        return select(newest(of_subject, tenant, _query(search, search.limit)).subquery().c.id)
+        known = and_(of_subject, _EVENTS.type.in_(KNOWN_TYPES))
+        return select(newest(known, tenant, _query(search, search.limit)).subquery().c.id)
     stretch = newest(of_subject, tenant, _query(search, search.scans)).add_columns(_EVENTS.type).subquery()
     matching = select(stretch.c.id).where(stretch.c.type.in_(sorted(each.value for each in search.wanted)))
     return select(matching.order_by(stretch.c.at.desc(), stretch.c.id.desc()).limit(search.limit).subquery().c.id)

@@ -143,6 +143,8 @@ class Writer:
         self._write_constraints(pending)
         if pending.tallies:
             add_tallies(self._connection, pending.tallies, self.now, self._counts_as)
+        if pending.sessions:
+            pending.events.extend(write_sessions(self._connection, pending.sessions))
         if pending.events:
             rows = self._journal.rows(pending.events, self._ids.new("evt"))
             NEW_EVENTS.execute_tuples(self._connection, rows)
@@ -151,8 +153,6 @@ class Writer:
             self.written.extend(pending.events)
         if pending.outbox:
             write_changes(self._connection, pending.outbox)
-        if pending.sessions:
-            write_sessions(self._connection, pending.sessions)
         self.bumped = self.bumped or bool(pending.bumps)
         for name in sorted(pending.bumps):
             self._connection.execute(

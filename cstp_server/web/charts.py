@@ -7,6 +7,7 @@ from cstp_server.domain.circuit_state import Entry, State
 from cstp_server.domain.values import dataclass
 from cstp_server.services.catalogue import Seen
 from cstp_server.services.requests import HistoryEntry
+from cstp_server.web.words import many
 
 _SPARK_BARS = 32
 _SPARK_STEP = 4
@@ -72,7 +73,7 @@ def spark(outcomes: Sequence[Entry]) -> Spark:
     start = _SPARK_BARS - len(latest)
     bars = [_spark_bar(start + place, entry) for place, entry in enumerate(latest)]
     failed = sum(entry.failed for entry in latest)
-    return Spark(bars, f"{failed} of the last {len(latest)} outcomes failed" if latest else "no outcomes yet")
+    return Spark(bars, f"{failed} of the last {many(len(latest), 'outcome')} failed" if latest else "no outcomes yet")
 
 
 def _spark_bar(place: int, entry: Entry) -> Bar:
@@ -102,7 +103,7 @@ def history(entries: Sequence[Entry], moves: Sequence[HistoryEntry], since: int,
         drawn.most,
         drawn.ticks,
         drawn.levels,
-        f"{_told(entries)}; {_states_told(moves)}",
+        f"{_told(entries)}; {_states_told(moves, since)}",
         720,
         150,
     )
@@ -120,12 +121,12 @@ def drawable_since(since: int, entries: Sequence[Entry], moves: Sequence[History
 
 def _told(entries: Sequence[Entry]) -> str:
     failed = sum(entry.failed for entry in entries)
-    return f"{len(entries)} outcomes, {failed} of them failures"
+    return f"{many(len(entries), 'outcome')}, {many(failed, 'failure')}"
 
 
-def _states_told(moves: Sequence[HistoryEntry]) -> str:
-    opened = sum(move.state == State.OPEN.value and move.previous_state != move.state for move in moves)
-    return f"opened {opened} times"
+def _states_told(moves: Sequence[HistoryEntry], since: int) -> str:
+    opened = sum(move.at >= since and move.state == State.OPEN.value and move.previous_state != move.state for move in moves)
+    return f"opened {many(opened, 'time')}"
 
 
 def plot(counted: Sequence[Counted], kinds: Sequence[str], since: int, now: int, width: int, height: int, text: str) -> Plot:

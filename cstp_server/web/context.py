@@ -17,11 +17,13 @@ from cstp_server.services.identifying import Identification
 from cstp_server.services.ports import Guardians, PolicySource, Reader, Transactor
 from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
 from cstp_server.web.attempts import Attempts
-from cstp_server.web.forms import AS_WRITTEN, Form
+from cstp_server.web.forms import Form
 from cstp_server.web.shared import SharedFragments
 from cstp_server.web.streams import Streams
 
 _DIGITS = 16
+_AS_WRITTEN = frozenset({"after", "agent", "at", "before", "domain", "id", "scope", "subject", "user"})
+"""What names something, or a place in a list: with a space at its end it names another thing."""
 Admission = Callable[[bytes | None], int]
 """Counts a request of the token of that digest: 0 when it is admitted, else the ms after which the next one would be."""
 
@@ -96,7 +98,7 @@ class Visit:
         value = self.request.query_params.get(name) or ""
         if not value.strip() or "\0" in value:
             return None
-        return value if name in AS_WRITTEN else value.strip()
+        return value if name in _AS_WRITTEN else value.strip()
 
 
 Page = Callable[[Visit], Awaitable[Response]]

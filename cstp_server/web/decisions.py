@@ -119,7 +119,7 @@ async def _shown(visit: Visit, id: str, problem: str | None = None, status: int 
 
 async def resolve(visit: Visit) -> Response:
     """Settle it."""
-    dashboard, id = visit.dashboard, visit.form.text("id")
+    dashboard, id = visit.dashboard, visit.asked("id") or ""
     said = _named(Resolution, visit.form.text("resolution"))
     if said is None:
         return await _shown(visit, id, "choose whether to approve or to deny", 422)

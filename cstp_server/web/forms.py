@@ -22,20 +22,15 @@ class BadForm(Exception):
         self.message = message
 
 
-AS_WRITTEN = frozenset({"after", "agent", "at", "before", "domain", "id", "scope", "subject", "user"})
-"""What names something, or a place in a list: with a space at its end it names another thing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of a form, by name."""
+    """The fields of a form, by name: what people write and choose. What it is about stands in the address that it goes to."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
-        """A field, names as they are written, all else without what stands around it; empty when it is missing."""
-        value = self.fields.get(name, "")
-        return value if name in AS_WRITTEN else value.strip()
+        """A field without what stands around it; empty when it is missing."""
+        return self.fields.get(name, "").strip()
 
 
 async def read_form(request: Request) -> Form:

@@ -104,7 +104,7 @@ def _budget(event: Event) -> Iterable[object]:
     data = event.data
     used, most = data.get("used"), data.get("max")
     sums = f"{number(used)} of {number(most)} used" if isinstance(used, int | float) and isinstance(most, int | float) else None
-    return f"{_text(data.get('percent'))} %", sums, data.get("of")
+    return f"{_text(data.get('percent'))} %", sums, Part(_name(data.get("of")), is_id=True)
 
 
 def _posture(event: Event) -> Iterable[object]:
@@ -145,7 +145,7 @@ def _alert(event: Event) -> Iterable[object]:
     title = about.title.lower() if about is not None else plain(_text(data.get("type")))
     count = data.get("count")
     gathered = f"with {many(count - 1, 'more event')}" if isinstance(count, int) and count > 1 else None
-    about_it = _place(_text(data.get("type")).partition(".")[0], _text(data.get("about")))
+    about_it = _place(_text(data.get("type")).partition(".")[0], _name(data.get("about")))
     return title, about_it, gathered, data.get("error")
 
 
@@ -313,6 +313,11 @@ def _named(event: Event) -> Iterable[Part]:
     decision = event.data.get("decision_id")
     if isinstance(decision, str) and decision and kind not in ("decision", "enforcement"):
         yield Part("decision", link("/decision", id=decision))
+
+
+def _name(value: object) -> str:
+    """What names something, as it is written: with a space at its end it names another thing."""
+    return "" if value is None else str(value)
 
 
 def _text(value: object) -> str:

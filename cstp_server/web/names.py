@@ -1,4 +1,8 @@
-"""What a page or a form names, checked as the wire checks it: nothing is kept here under a name that no call could use."""
+"""What an address names, checked as the wire checks it: nothing is kept here under a name that no call could use.
+
+Forms name what they are about in the address that they go to: browsers change the ends of lines in what fields hold, and a name with
+another one is another name.
+"""
 
 import re
 
@@ -11,7 +15,7 @@ _NO_TEMPLATE = re.compile(r"[^\s\x1c-\x1f*]|\*.*\*")
 
 
 def agent_of(visit: Visit) -> str | InvalidInput:
-    """The agent that a form names, or an address."""
+    """The agent that is meant."""
     return agent_named(_named(visit, "id"))
 
 
@@ -39,7 +43,7 @@ def scope_of(visit: Visit) -> str | InvalidInput:
 
 
 def _named(visit: Visit, field: str) -> str:
-    return visit.form.text(field) or visit.asked(field) or ""
+    return visit.asked(field) or ""
 
 
 def _short(text: str, field: str, longest: int) -> str | InvalidInput:

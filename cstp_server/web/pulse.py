@@ -9,6 +9,7 @@ from cstp_server.domain.values import dataclass
 from cstp_server.services import browsing
 from cstp_server.services.catalogue import MOST_WAITING
 from cstp_server.web.context import Visit
+from cstp_server.web.words import many, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Pulse:
     @property
     def pending(self) -> int:
         """Decisions that a person has to decide; a cancel window is over by itself."""
-        return sum(number for kind, number in self.waiting.items() if kind != Lift.CANCEL_WINDOW.label)
+        return sum(count for kind, count in self.waiting.items() if kind != Lift.CANCEL_WINDOW.label)
 
     @property
     def is_more(self) -> bool:
@@ -46,7 +47,8 @@ class Pulse:
     @property
     def said(self) -> str:
         """All of it in a sentence, for those who listen."""
-        return f"{self.open} circuits open, {self.half_open} half-open, {self.pending}{'+' if self.is_more else ''} decisions pending"
+        pending = f"{number(self.pending)}+ decisions" if self.is_more else many(self.pending, "decision")
+        return f"{many(self.open, 'circuit')} open, {number(self.half_open)} half-open, {pending} pending"
 
 
 async def pulse_of(visit: Visit) -> Pulse:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-from cstp_server.web.unseen import visible
+from cstp_server.web import unseen
 
 _SECOND_MS = 1_000
 _MINUTE_MS = 60 * _SECOND_MS
@@ -95,9 +95,10 @@ def coded(text: str) -> Markup:
     """A message of the service, in which names stand in backticks."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
-        return escape(visible(text))
+        return escape(unseen.visible(text))
     return Markup().join(
-        Markup("<code>{}</code>").format(visible(piece)) if place % 2 else escape(visible(piece)) for place, piece in enumerate(pieces)
+        Markup("<code>{}</code>").format(unseen.name(piece)) if place % 2 else escape(unseen.visible(piece))
+        for place, piece in enumerate(pieces)
     )
 
 

@@ -32,7 +32,7 @@ notifications: {channels: [{name: nobody, type: apprise, url: "json://127.0.0.1:
 _SELECTOR = re.compile(r"\b(?P<name>cstp_[a-z_]+|up)\b(?:\{(?P<matchers>[^{}]*)\})?")
 _MATCHER = re.compile(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _GROUPING = re.compile(r"\b(?:by|without)\s*\(([^()]*)\)")
-_FUNCTIONS = {"rate", "increase", "sum", "max", "min", "count", "time", "histogram_quantile", "by", "and", "or", "without"}
+_FUNCTIONS = {"rate", "increase", "sum", "max", "min", "count", "time", "histogram_quantile", "by", "and", "or", "unless", "without"}
 _OF_PROMETHEUS = {"job", "instance"}
 _VOCABULARY: Mapping[str, set[str]] = {
     "code": {"0", *(str(int(code)) for code in Code)},
@@ -41,7 +41,7 @@ _VOCABULARY: Mapping[str, set[str]] = {
     "guard": {guard.value for guard in GuardType},
     "mode": {mode.value for mode in Mode},
     "outcome": {outcome.value for outcome in Outcome},
-    "result": {"sent", "failed", "given_up", "succeeded"},
+    "result": {"sent", "failed", "given_up", "succeeded", "waited", "faulted"},
     "cause": {"threshold_reached", "probe_failed", "tripped"},
 }
 
@@ -150,6 +150,19 @@ def test_every_alert_says_what_it_means() -> None:
         assert re.fullmatch(r"\d+[smh]", rule.get("for", "1m"))
         labels = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
         assert labels <= {label.strip() for each in _GROUPING.findall(rule["expr"]) for label in each.split(",")}, rule["alert"]
+
+
+def test_background_work_that_is_never_done_is_told_of_whatever_the_reason() -> None:
+    """By its task: it fails, or it waits for the store and was not done for as long."""
+    rules = {
+        result: rule
+        for rule in _rules()
+        for result in ("faulted", "waited")
+        if f'task) (increase(cstp_worker_rounds_total{{result="{result}"}}' in rule["expr"]
+    }
+    assert set(rules) == {"faulted", "waited"}
+    waits, done = rules["waited"]["expr"].split("unless")
+    assert done.strip() == waits.strip().replace("waited", "done").replace("> 100", "> 0")
 
 
 def test_the_dashboard_is_laid_out() -> None:

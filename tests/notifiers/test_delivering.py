@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from cstp_server.clock import Clock, SystemClock
 from cstp_server.domain.alerts import AlertChannel
-from cstp_server.notifiers.channel import Channel, Message
+from cstp_server.notifiers.channel import Channel, Message, Undelivered
 from cstp_server.notifiers.channels import open_channel
 from cstp_server.notifiers.delivering import Deliverer
 from cstp_server.notifiers.strays import LEASE_MS, STRAY_SECONDS, Strays
@@ -147,7 +147,7 @@ def test_a_bad_receiver_loses_nothing_and_delays_nothing_elsewhere(make_world: M
             before = len(bad.received)
             with world.connected() as connection, connection.begin():
                 for letter in letters(connection, dead=False, limit=100):
-                    retry(connection, letter.id, world.clock, Journal(world.keys))
+                    retry(connection, Journal(world.keys), id=letter.id, clock=world.clock)
             await until(lambda: not waiting(world), "the outbox to be empty", 30)
             assert {received.json["data"]["subject"] for received in bad.received[before:]} == set(SCOPES)
 
@@ -255,7 +255,7 @@ def test_a_receiver_that_is_gone_for_good_gets_no_second_message(make_world: Mak
             await until(lambda: counted.results["ops", "given_up"] == 1, "it to be counted")
             receiver.answer = status(204)
             with world.connected() as connection, connection.begin():
-                assert retry(connection, None, world.clock, Journal(world.keys)) == 1
+                assert len(retry(connection, Journal(world.keys), id=None, clock=world.clock)) == 1
             await until(lambda: not waiting(world), "the outbox to be empty")
 
     world.do(run())
@@ -383,6 +383,46 @@ def test_what_failed_goes_out_as_soon_as_the_channel_works_again(sqlite_world: M
     world.do(run())
 
 
+class Picky:
+    """A channel whose receiver never takes what is told of some subjects."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def send(self, message: Message) -> None:
+        if message.payload["data"]["subject"] in SCOPES:
+            raise Undelivered("the receiver answered 400")
+        await self._channel.send(message)
+
+
+def test_a_receiver_that_takes_only_some_subjects_does_not_use_up_the_attempts_of_others(
+    sqlite_world: MakeWorld, receiver: Receiver
+) -> None:
+    """It looks as if it worked again each time, which opens the way for all once in ten minutes, and then less often."""
+    world = sqlite_world(policy(("ops", receiver)))
+    scopes = SCOPES[:3]
+
+    async def tell_of_another_subject(number: int) -> None:
+        await _put_off(world, scopes)
+        world.hand.advance(120_000)
+        await world.store.transactor.run(tripping(TOOLING) if number % 2 else moving(TOOLING))
+        await until(lambda: len(receiver.received) == number, "another subject's")
+
+    async def run() -> None:
+        async with delivering(world, open=lambda setup: Picky(opened(setup))):
+            await open_all(world, *scopes)
+            await until(lambda: _attempts(world) == [1, 1, 1], "all to fail")
+            await tell_of_another_subject(1)
+            await until(lambda: _attempts(world) == [3, 3, 3], "them to be tried again")
+            await tell_of_another_subject(2)
+            await asyncio.sleep(1.5)
+            assert _attempts(world) == [4, 4, 4]
+            world.hand.advance(600_000)
+            await until(lambda: _attempts(world) == [5, 5, 5], "them to be tried again after all")
+
+    world.do(run())
+
+
 async def _put_off(world: World, scopes: list[str]) -> None:
     """For an hour, as after many attempts."""
     for scope in scopes:
@@ -422,6 +462,43 @@ def test_a_receiver_that_wants_to_be_left_alone_is(sqlite_world: MakeWorld, make
 
     world.do(run())
     assert sorted(_attempts(world)) == [0, 0, 0, 0, 0, 1]
+
+
+def test_another_process_takes_over_what_a_receiver_wants(sqlite_world: MakeWorld, receiver: Receiver) -> None:
+    """What it does not want to hear for an hour it does not hear because another process begins to send; news it may be told."""
+    receiver.answer = status(429, "Retry-After: 3600")
+    world = sqlite_world(policy(("ops", receiver)))
+
+    async def run() -> None:
+        async with delivering(world):
+            await open_all(world, TOOLING)
+            await until(lambda: _attempts(world) == [1], "the first attempt")
+        world.hand.advance(1)
+        async with delivering(world):
+            await open_all(world, SCOPES[0])
+            await until(lambda: len(receiver.received) == 2, "the next attempt")
+
+    world.do(run())
+    assert [received.json["data"]["subject"] for received in receiver.received] == [TOOLING, SCOPES[0]]
+
+
+def test_a_process_that_begins_to_send_again_remembers_what_a_receiver_wants(sqlite_world: MakeWorld, make_receiver: MakeReceiver) -> None:
+    """As after a moment without the store: it tells that receiver nothing of any subject until its time is up."""
+    busy, other = make_receiver(answer=status(429, "Retry-After: 600")), make_receiver()
+    world = sqlite_world(policy(("busy", busy), ("other", other)))
+
+    async def run() -> None:
+        async with delivering(world) as deliverer:
+            await open_all(world, TOOLING)
+            await until(lambda: len(busy.received) == 1 and len(other.received) == 1, "the first")
+            await deliverer.stop()
+            deliverer.start()
+            await open_all(world)
+            await until(lambda: len(other.received) == 1 + len(SCOPES), "the rest elsewhere")
+            await asyncio.sleep(1.5)
+            assert len(busy.received) == 1
+
+    world.do(run())
 
 
 def test_a_channel_that_is_set_right_gets_at_once_what_failed_before(make_world: MakeWorld, make_receiver: MakeReceiver) -> None:

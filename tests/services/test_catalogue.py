@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 from sqlalchemy.event import listen, remove
 
 from cstp_server.domain.decisions import Outcome, Status
@@ -334,9 +334,9 @@ def plans(world: World, *looks: Callable[[Connection], object]) -> list[str]:
 def test_events_and_what_waits_are_found_by_index(world: World) -> None:
     """Each look begins where what it wants begins, and no table is gone through."""
     told = [
-        ({}, "ix_events_told (tenant=?)"),
-        ({"since": 1}, "ix_events_told (tenant=? AND at>?)"),
-        ({"before": (1, "evt_1")}, "ix_events_told (tenant=? AND (at,id)<(?,?))"),
+        ({}, "ix_events_told_at (tenant=?)"),
+        ({"since": 1}, "ix_events_told_at (tenant=? AND at>?)"),
+        ({"before": (1, "evt_1")}, "ix_events_told_at (tenant=? AND (at,id)<(?,?))"),
         ({"kind": "policy"}, "ix_events_type (tenant=? AND type=?)"),
         ({"types": frozenset({EventType.TRIPWIRE_HIT}), "since": 1}, "ix_events_type (tenant=? AND type=? AND at>?)"),
         ({"subject": "d1"}, "ix_events_subject (tenant=? AND subject=?)"),
@@ -362,10 +362,26 @@ def test_events_and_what_waits_are_found_by_index(world: World) -> None:
         assert not re.search(r"SCAN (events|decisions|tripwire_hits|outbox)", plan), plan
 
 
+def test_events_of_a_newer_version_are_passed_over(world: World) -> None:
+    """Processes of two versions may share a store: those of the older one show and tell of all that they know, and a page is full of it."""
+    world.check("d1", agent="a", category="tooling")
+    world.review("d1", "failure")
+    world.hand.advance(1)
+    with world.connected() as connection, connection.begin():
+        last = connection.execute(select(tables.events).order_by(tables.events.c.id.desc()).limit(1)).mappings().one()
+        for number, subject in enumerate(("d1", "category:tooling")):
+            newer = {"id": f"{last['id']}.{number}", "type": "agent.renamed", "subject": subject, "chain": None, "position": None}
+            connection.execute(insert(tables.events).values({**last, **newer}))
+    assert [told.event.type for told in events(world, limit=1)] == [EventType.CIRCUIT_OPENED]
+    assert [told.event.type for told in events(world, limit=1, without=frozenset({EventType.TOKEN_CREATED}))] == [EventType.CIRCUIT_OPENED]
+    assert [told.event.type for told in events(world, limit=1, subject="d1")] == [EventType.DECISION_REVIEWED]
+    assert [happened.type for happened in world.do(world.store.latest_events(1))] == [EventType.CIRCUIT_OPENED]
+
+
 def test_lists_use_their_indexes(world: World) -> None:
     """Events that are told, and circuits by state, are found without looking at the others."""
     statements = {
-        "ix_events_told": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY at DESC, id DESC LIMIT 50",
+        "ix_events_told_at": f"id FROM events WHERE tenant = 'default' AND {tables.TOLD} ORDER BY at DESC, id DESC LIMIT 50",
         "ix_circuits_state": "scope FROM circuits WHERE tenant = 'default' AND archived_at IS NULL AND state = 'open' ORDER BY scope",
         "ix_decisions_newest": "* FROM decisions WHERE tenant = 'default' ORDER BY at DESC, id DESC LIMIT 50",
     }

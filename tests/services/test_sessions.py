@@ -7,7 +7,7 @@ from cstp_server.domain.callers import LOOPBACK, Caller, Role
 from cstp_server.domain.events import EventType
 from cstp_server.domain.refusals import Unauthorized
 from cstp_server.services.identifying import Identification
-from cstp_server.services.sessions import Requested, SessionDesk, SignedIn
+from cstp_server.services.sessions import EndSession, Requested, SessionDesk, SignedIn
 from cstp_server.services.sessions import digest_of as session_digest
 from cstp_server.services.tokens import TokenInfo, digest_of
 from cstp_server.storage.journal import Journal
@@ -106,6 +106,21 @@ def test_a_session_that_was_ended_is_over(world: World) -> None:
     world.do(desk.end(signed_in, "signed_out"))
     world.do(desk.end(signed_in, "signed_out"))
     assert world.do(desk.find(signed_in.secret, HERE)) is None
+
+
+def test_a_session_that_two_end_at_once_ends_once_on_record(each_world: MakeWorld) -> None:
+    """In one batch, and in those of two processes: by whoever comes first."""
+    world = each_world(policy_of())
+    desk = desk_of(world)
+    both, apart = begun(world, desk), begun(world, desk)
+    secret = session_digest(both.secret)
+    world.batch(*(EndSession(both.caller, secret, cause) for cause in ("signed_out", "replaced")))
+    other = world.started()
+    for store, cause in ((world.store, "replaced"), (other, "signed_out")):
+        world.run_in(store, EndSession(apart.caller, session_digest(apart.secret), cause))
+    other.stop()
+    ended = [event.data["cause"] for event in world.events() if event.type is EventType.SESSION_ENDED]
+    assert sorted(ended) == ["replaced", "signed_out"]
 
 
 def test_signing_in_and_out_is_on_record(world: World) -> None:

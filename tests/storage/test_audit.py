@@ -1,8 +1,10 @@
 """Whatever somebody does by hand to the record of events is found, on both databases (SPEC 11)."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text, up
 
 from cstp_server.domain.anchors import Anchor, AnchorKind, AuditKeys, LedgerHead, genesis
 from cstp_server.domain.events import Event, EventType
-from cstp_server.services.audit_files import export, verify_file
+from cstp_server.services.audit_files import NoExport, export, verify_file
 from cstp_server.services.audit_reports import AuditReport, Flaw, Signatures
 from cstp_server.services.auditing import compare_with_kept, verify
 from cstp_server.services.chaining import LINK_COLUMNS, link_hash
@@ -348,6 +350,51 @@ def test_a_record_that_was_wiped_out_is_missed(world: World) -> None:
             assert [problem.flaw for problem in found(connection, since=since).problems] == [Flaw.MISSING]
             connection.execute(delete(tables.decisions))
             assert not found(connection, since=since).is_whole
+
+
+OLD_EXPORT = Path(__file__).with_name("export-cstp-audit-1.jsonl")
+
+
+def verified(lines: list[bytes], keys: AuditKeys) -> AuditReport:
+    return verify_file(lines, keys, lambda _events: None)
+
+
+@pytest.mark.parametrize("keys", [KEYS, AuditKeys()], ids=["with the key", "without"])
+def test_an_export_of_the_first_format_is_still_whole(keys: AuditKeys) -> None:
+    """It has no line of the ledger's head; whatever else is changed in it is found."""
+    lines = OLD_EXPORT.read_bytes().splitlines(keepends=True)
+    report = verified(lines, keys)
+    assert (report.problems, report.events, report.anchors, report.chains) == ([], 6, 5, 2)
+    for place in range(1, len(lines)):
+        assert not verified([*lines[:place], *lines[place + 1 :]], keys).is_whole
+
+
+def test_an_export_cannot_be_passed_off_as_one_of_the_first_format(world: World) -> None:
+    """Neither with the line of the head nor without it."""
+    lines: list[bytes] = []
+    with world.connected() as connection:
+        export(StoredRecord(connection), KEYS, lines.append, lambda _events: None, since=None, at=0)
+    assert verified(lines, KEYS).is_whole
+    aged = [lines[0].replace(b"cstp-audit-2", b"cstp-audit-1"), *lines[1:]]
+    assert not verified(aged, KEYS).is_whole
+    assert not verified([line for line in aged if b'"line":"head"' not in line], KEYS).is_whole
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ("cstp-audit-3", "it is an export in the format `cstp-audit-3`, which this version does not know: verify it with a newer one"),
+        ("cstp-audit-\u202e3", "it is no export of the record of events: its first line does not say so"),
+        (3, "it is no export of the record of events: its first line does not say so"),
+    ],
+)
+def test_an_export_of_a_later_format_is_not_verified(form: object, problem: str) -> None:
+    """And the format is named, if it could be one."""
+    first, *others = OLD_EXPORT.read_bytes().splitlines(keepends=True)
+    first = json.dumps({**json.loads(first), "format": form}).encode() + b"\n"
+    with pytest.raises(NoExport) as refused:
+        verified([first, *others], KEYS)
+    assert str(refused.value) == problem
 
 
 def test_an_export_of_a_ledger_that_was_cut_short_says_so(world: World) -> None:

@@ -1,20 +1,24 @@
 """What is tidied away now and then: by one process at a time, task by task, on record (SPEC 11 and 12)."""
 
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, update
 
 from cstp_server.clock import SystemClock
+from cstp_server.domain.anchors import AuditKeys
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.domain.findings import Mode
 from cstp_server.domain.tripwires import Hit
-from cstp_server.housekeeping import EVERY_MS, LEASE_MS, Housekeeping
+from cstp_server.housekeeping import DUTY, EVERY_MS, LEASE_MS, NOTE_EVERY_SECONDS, Housekeeping, Upkeep
 from cstp_server.policy.compiled import Policy
 from cstp_server.storage import tables
 from cstp_server.storage.hits import hit_row
 from cstp_server.storage.store import Store
 from cstp_server.storage.tallies import add_tallies
-from tests.services.world import World, checking, policy_of
+from tests.services.world import AUDIT_KEY, World, checking, policy_of
 from tests.storage.conftest import MakeWorld
 
 ADA = Caller("ada", frozenset(Role), "north")
@@ -34,10 +38,17 @@ TASKS = [
 ]
 
 
-def keeping(world: World, told: list[tuple[str, str]], store: Store | None = None) -> Housekeeping:
+def keeping(world: World, told: list[tuple[str, str]], store: Store | None = None, upkeep: Upkeep | None = None) -> Housekeeping:
     """One process's housekeeping; `told` is what became of its tasks."""
     store = store if store is not None else world.store
-    return Housekeeping(store, store.duties, store.transactor, lambda: world.policy, world.clock, lambda *task: told.append(task))
+    return Housekeeping(
+        upkeep if upkeep is not None else store,
+        store.duties,
+        store.transactor,
+        lambda: world.policy,
+        world.clock,
+        lambda *task: told.append(task),
+    )
 
 
 def budgeted() -> Policy:
@@ -132,6 +143,32 @@ def idle(world: World) -> None:
         connection.execute(insert(tables.tripwire_hits).values(hit_row("idle", hit)))
 
 
+def test_events_that_may_not_be_pruned_are_told_every_round(make_world: MakeWorld) -> None:
+    """A former key that is no longer among the keys proves nothing: its chain stays, the others are pruned, and the task is not done."""
+    world, told = make_world(policy_of(retention={"events_days": 1})), list[tuple[str, str]]()
+    former, another = AUDIT_KEY, b"another key, which is 32 bytes long"
+    world.hand.time = world.time()
+    world.check("former")
+    world.keys = AuditKeys((another,))
+    world.restart()
+    world.check("current")
+    world.restart()
+    world.hand.advance(2 * DAY_MS)
+    house = keeping(world, told)
+    world.do(house.round())
+    assert told == [(task, "faulted" if task == "prune_events" else "done") for task in TASKS]
+    assert {event.subject for event in world.events("decision.checked")} == {"former"}
+    world.do(house.round())
+    assert told[len(TASKS) :] == [("prune_events", "faulted")]
+    world.do(house.stop())
+    world.keys = AuditKeys((another, former))
+    world.restart()
+    house = keeping(world, told)
+    world.do(house.round())
+    assert told[-1] == ("prune_events", "done")
+    assert world.events("decision.checked") == []
+
+
 def pruned(world: World) -> list[tuple[str, str, int]]:
     events = world.events("retention.pruned")
     assert all(event.actor == "system" and event.data["before"] <= event.at - DAY_MS for event in events)
@@ -153,7 +190,13 @@ def test_what_is_pruned_is_on_record_once(make_world: MakeWorld) -> None:
     world.check("young")
     house = keeping(world, told)
     world.do(house.round())
-    assert told == [*[(task, "done") for task in TASKS], ("note_pruned", "done")]
+    assert [task for task, _ in told if task != "note_pruned"] == TASKS
+    assert [task for (task, _), (after, _) in pairwise(told) if after == "note_pruned"] == [
+        "prune_decisions",
+        "prune_hits",
+        "prune_tallies",
+    ]
+    assert {result for _, result in told} == {"done"}
     expected = [("default", "decisions", 2), ("idle", "tallies", 1), ("idle", "tripwire_hits", 1), ("north", "decisions", 1)]
     assert pruned(world) == expected
     assert (world.decision("a"), world.decision("young") is not None) == (None, True)
@@ -179,6 +222,101 @@ def test_what_was_pruned_before_a_failure_is_on_record_as_well(sqlite_world: Mak
         connection.exec_driver_sql("DROP TRIGGER broken")
     world.do(house.stop())
     assert pruned(world) == [("default", "decisions", 1), ("idle", "tallies", 1), ("idle", "tripwire_hits", 1)]
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Meeting:
+    """The store, and what happens each time after decisions of a tenant were deleted."""
+
+    def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
+        self._store = store
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def prune_decisions(self, tenant: str, before: int) -> int:
+        count = await self._store.prune_decisions(tenant, before)
+        if count:
+            await self._happens(tenant)
+        return count
+
+
+def of_three_tenants(world: World) -> None:
+    """One old decision of each."""
+    for number, tenant in enumerate(("a", "b", "c")):
+        world.run(checking(str(number), caller=Caller("ada", frozenset(Role), tenant)))
+    with world.connected() as connection, connection.begin():
+        connection.execute(update(tables.decisions).values(at=tables.decisions.c.at - 2 * DAY_MS))
+
+
+def test_what_a_process_that_dies_has_pruned_is_on_record(sqlite_world: MakeWorld) -> None:
+    """All but what it has deleted within the last half minute."""
+    world = sqlite_world(retaining())
+    of_three_tenants(world)
+
+    async def happens(tenant: str) -> None:
+        world.hand.advance(int(NOTE_EVERY_SECONDS * 1_000) + 1)
+        if tenant == "c":
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.do(keeping(world, [], upkeep=Meeting(world.store, happens)).round())
+    assert pruned(world) == [("a", "decisions", 1), ("b", "decisions", 1)]
+
+
+def test_where_it_cannot_be_written_down_nothing_more_is_deleted(sqlite_world: MakeWorld) -> None:
+    """After half a minute of it."""
+    world, told = sqlite_world(retaining()), list[tuple[str, str]]()
+    of_three_tenants(world)
+    with world.connected() as connection, connection.begin():
+        connection.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
+
+    async def happens(_tenant: str) -> None:
+        world.hand.advance(int(NOTE_EVERY_SECONDS * 1_000) + 1)
+
+    house = keeping(world, told, upkeep=Meeting(world.store, happens))
+    world.do(house.round())
+    assert ("prune_decisions", "waited") in told
+    assert world.do(world.store.tenants_in("decisions")) == ["c"]
+    with world.connected() as connection, connection.begin():
+        connection.exec_driver_sql("DROP TRIGGER broken")
+    world.do(house.round())
+    assert pruned(world) == [(tenant, "decisions", 1) for tenant in ("a", "b", "c")]
+
+
+def test_what_was_pruned_until_another_process_took_over_is_on_record(sqlite_world: MakeWorld) -> None:
+    """By the one that has pruned it, which then leaves the rest to the other."""
+    world = sqlite_world(retaining())
+    of_three_tenants(world)
+
+    async def happens(_tenant: str) -> None:
+        world.hand.advance(int(NOTE_EVERY_SECONDS * 700))
+        with world.connected() as connection, connection.begin():
+            connection.execute(update(tables.duties).where(tables.duties.c.name == DUTY).values(holder="another"))
+
+    world.do(keeping(world, [], upkeep=Meeting(world.store, happens)).round())
+    assert pruned(world) == [(tenant, "decisions", 1) for tenant in ("a", "b")]
+    assert world.do(world.store.tenants_in("decisions")) == ["c"]
+
+
+def test_what_could_not_be_written_down_is_as_soon_as_it_can_be(sqlite_world: MakeWorld) -> None:
+    """Also by a process that has the duty no more."""
+    world, told = sqlite_world(retaining()), list[tuple[str, str]]()
+    of_three_tenants(world)
+    with world.connected() as connection, connection.begin():
+        connection.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
+    house = keeping(world, told)
+    world.do(house.round())
+    with world.connected() as connection, connection.begin():
+        connection.exec_driver_sql("DROP TRIGGER broken")
+    world.hand.advance(LEASE_MS)
+    assert world.do(world.store.duties.take(DUTY, "another", LEASE_MS)) is not None
+    world.do(house.round())
+    assert pruned(world) == [(tenant, "decisions", 1) for tenant in ("a", "b", "c")]
 
 
 def test_without_retention_nothing_is_pruned(sqlite_world: MakeWorld) -> None:

@@ -1,8 +1,10 @@
 """The schema: from nothing to head and back, the same as the tables say, whoever else is at it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import sqlalchemy as sa
@@ -17,8 +19,8 @@ from cstp_server.domain.anchors import AuditKeys
 from cstp_server.services.auditing import verify
 from cstp_server.storage.auditing import reading_record
 from cstp_server.storage.engine import database_url as url_of
-from cstp_server.storage.engine import passing_engine
-from cstp_server.storage.migrating import current, head, upgrade
+from cstp_server.storage.engine import passing_engine, reading_engine
+from cstp_server.storage.migrating import _UPGRADE_LOCK, current, head, upgrade
 from cstp_server.storage.tables import metadata
 from tests.conftest import ROOT
 
@@ -118,6 +120,76 @@ def test_processes_that_upgrade_at_once_all_find_the_schema_at_head(database_url
     results = at_once(started)
     assert [code for code, _ in results] == [0] * 4, results
     assert differences(url_of(database_url)) == []
+
+
+_SLOW_INDEXES = """
+CREATE FUNCTION tarry() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); END';
+CREATE EVENT TRIGGER slow_indexes ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION tarry();
+"""
+_UPGRADES_WAIT = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements, and waits for locks, are given up after 0.2 s."""
+    monkeypatch.setattr("cstp_server.storage.engine._STATEMENT_TIMEOUT_MS", 200)
+    monkeypatch.setattr("cstp_server.storage.engine._IDLE_TIMEOUT_MS", 200)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_upgrade_takes_as_long_as_it_takes(postgres_url: str) -> None:
+    """However long an index takes to build, it is not given up, as a call would be."""
+    url = url_of(postgres_url)
+    to("0010", url)
+    with passing_engine(url).connect() as connection, connection.begin():
+        connection.execute(sa.text(_SLOW_INDEXES))
+        with pytest.raises(sa.exc.OperationalError, match="statement timeout"), connection.begin_nested():
+            connection.execute(sa.text("CREATE INDEX slow ON events (actor)"))
+    assert upgrade(url) == head()
+    assert differences(url) == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_upgrade_waits_for_another_as_long_as_that_takes(postgres_url: str) -> None:
+    """And then finds all done, or does it; for locks on tables it waits no longer than others, since others wait for it."""
+    url = url_of(postgres_url)
+    to("0010", url)
+    with ThreadPoolExecutor(1) as pool, sa.create_engine(url, poolclass=sa.NullPool).connect() as other:
+        with other.begin():
+            other.execute(sa.text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+            waiting = pool.submit(upgrade, url)
+            while not other.execute(_UPGRADES_WAIT).scalar_one():
+                assert not waiting.done(), waiting.result()
+            wait([waiting], timeout=0.6)
+        assert waiting.result(timeout=20) == head()
+        migrate(command.downgrade, "0010", url)
+        with other.begin():
+            other.execute(sa.text("LOCK TABLE events IN ROW EXCLUSIVE MODE"))
+            with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+                upgrade(url)
+
+
+def test_indexes_that_were_built_beforehand_are_left_as_they_are(postgres_url: str) -> None:
+    """As the manual has it; one that was not finished is built anew."""
+    url = url_of(postgres_url)
+    to("0010", url)
+    built = re.findall(r"^CREATE INDEX CONCURRENTLY .*?;", (ROOT / "docs" / "operating.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(built) == 2
+    engine = reading_engine(url, 1)
+    with engine.connect() as connection:
+        for statement in built:
+            connection.execute(sa.text(statement))
+        connection.execute(sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_decisions_waiting'::regclass"))
+        names = sa.text("SELECT relname, oid, indisvalid FROM pg_class JOIN pg_index ON oid = indexrelid WHERE relname IN :names")
+        names = names.bindparams(sa.bindparam("names", ["ix_decisions_waiting", "ix_events_told_at"], expanding=True))
+        before = {name: oid for name, oid, _ in connection.execute(names)}
+        upgrade(url)
+        after = {name: (oid, valid) for name, oid, valid in connection.execute(names)}
+    engine.dispose()
+    assert after["ix_events_told_at"] == (before["ix_events_told_at"], True)
+    assert after["ix_decisions_waiting"][0] != before["ix_decisions_waiting"]
+    assert after["ix_decisions_waiting"][1]
+    assert differences(url) == []
 
 
 def test_events_from_before_the_chains_get_one(database_url: str) -> None:

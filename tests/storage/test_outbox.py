@@ -3,17 +3,28 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import event, insert, select, text, update
 
+from cstp_server.backend import ServerBackend
 from cstp_server.domain.callers import Caller, Role
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.notifying import LONGEST_MS, MOST_ATTEMPTS, QUIET_MS, UNREADABLE, Delivered, GivenUp, NotDelivered, Parcel
+from cstp_server.services.notifying import (
+    LONGEST_DELAY_MS,
+    LONGEST_MS,
+    MOST_ATTEMPTS,
+    QUIET_MS,
+    UNREADABLE,
+    Delivered,
+    GivenUp,
+    NotDelivered,
+    Parcel,
+)
 from cstp_server.services.policies import NotePolicy
-from cstp_server.services.ports import AlertCounts
+from cstp_server.services.ports import AlertCounts, OutboxChange
 from cstp_server.storage import tables
 from cstp_server.storage.journal import Journal
-from cstp_server.storage.outbox import letters, retry
-from tests.services.world import OPS, World, checking, policy_of, reviewing, tripping
+from cstp_server.storage.outbox import RETRIED_AT_ONCE, letters, retry, write_changes
+from tests.services.world import AUDIT_KEY, OPS, World, checking, policy_of, reviewing, tripping
 from tests.storage.conftest import MakeWorld
 
 TOOLING = "category:tooling"
@@ -62,7 +73,7 @@ def dead_ids(world: World) -> list[str]:
 def again(world: World, id: str | None = None) -> int:
     """What `cstp notifications retry` does."""
     with world.connected() as connection, connection.begin():
-        return retry(connection, id, world.clock, Journal(world.keys))
+        return len(retry(connection, Journal(world.keys), id=id, clock=world.clock))
 
 
 def due(world: World, name: str = "ops") -> list[tuple[str, str]]:
@@ -293,6 +304,76 @@ def test_that_somebody_has_them_sent_again_is_on_record(make_world: MakeWorld) -
     assert len(world.events("notification.retried")) == 3
     world.restart()
     assert world.audit().is_whole
+
+
+def many(world: World, number: int, *, dead: bool) -> list[str]:
+    """So many alerts of an agent's halts, given up or not, each of an event of its own; their ids, in order."""
+    fail(world)
+    ids = [f"evt_many.{place:04}" for place in range(number)]
+    with world.connected() as connection, connection.begin():
+        row = connection.execute(select(tables.outbox)).one()._asdict()
+        rows = [row | {"id": id, "dead_at": row["at"] if dead else None} for id in ids]
+        connection.execute(insert(tables.outbox), rows)
+    return ids
+
+
+def test_many_are_sent_again_page_by_page(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page is a transaction, with an event of its own: all others can write in between."""
+    world = make_world(policy())
+    many(world, RETRIED_AT_ONCE + 3, dead=True)
+    monkeypatch.setenv("DATABASE_URL", world.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("CSTP_AUDIT_KEY", AUDIT_KEY.decode())
+    assert ServerBackend().retry_notifications(None) == RETRIED_AT_ONCE + 3
+    assert dead_ids(world) == []
+    assert [event.data["count"] for event in world.events("notification.retried")] == [RETRIED_AT_ONCE, 3]
+    assert due(world) == [("default", SUBJECT)]
+
+
+def test_a_page_begins_where_the_one_before_has_ended(make_world: MakeWorld) -> None:
+    """So that what is given up again meanwhile is not sent for ever."""
+    world = make_world(policy())
+    ids = many(world, 2, dead=True)
+    with world.connected() as connection, connection.begin():
+        page = retry(connection, Journal(world.keys), id=None, clock=world.clock, after=("default", "ops", ids[0]))
+    assert [id for _, _, id in page] == [ids[1]]
+    assert dead_ids(world) == [ids[0]]
+
+
+def test_what_becomes_of_alerts_is_written_in_one_order(make_world: MakeWorld) -> None:
+    """Whether they were sent or not: two who write of the same alerts never wait for one another."""
+    world = make_world(policy())
+    ids = many(world, 4, dead=False)
+    first, second, third, fourth = ids
+    mixed = [
+        OutboxChange("ops", SUBJECT, 1, 1, sent=(third, first)),
+        OutboxChange("ops", SUBJECT, 1, 1, failed=(fourth,), dead=(second,), error="no"),
+    ]
+    written = list[str]()
+
+    def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if "outbox " in statement:
+            written.extend(ids[[id in str(row) for id in ids].index(True)] for row in (parameters if many else [parameters]))
+
+    with world.connected() as connection, connection.begin():
+        event.listen(connection.engine, "before_cursor_execute", listen)
+        write_changes(connection, [("default", change) for change in mixed])
+    assert written == ids
+    with world.connected() as connection:
+        left = {letter.id: (letter.attempts, letter.dead_at) for letter in letters(connection, dead=False, limit=10)}
+    assert {id: left.get(id) for id in ids} == {first: None, second: (1, 1), third: None, fourth: (1, None)}
+
+
+def test_a_clock_that_is_put_back_shuts_no_gate_for_longer_than_any_pause(sqlite_world: MakeWorld) -> None:
+    """What was to wait until a time that is far off now is due at once."""
+    world = sqlite_world(policy())
+    fail(world)
+    world.run(NotDelivered(parcel(world), "no", LONGEST_DELAY_MS))
+    assert due(world) == []
+    world.hand.advance(-1)
+    assert due(world) == [("default", SUBJECT)]
+    world.do(world.store.outbox.tidy(0))
+    world.hand.advance(1)
+    assert due(world) == [("default", SUBJECT)]
 
 
 def test_one_process_at_a_time_holds_the_lease(make_world: MakeWorld) -> None:

@@ -8,6 +8,9 @@ from typing import Self
 
 import httpx
 
+from cstp_server.web.links import link
+
+_ABOUT = ("id", "scope", "user", "domain")
 _FIELD = re.compile(r'name="form_token" value="([0-9a-f]+)"')
 
 
@@ -71,5 +74,6 @@ class Plain:
         return self.client.post(path, data=fields, headers={"Origin": self.url} | (headers or {}))
 
     def act(self, path: str, **fields: str) -> httpx.Response:
-        """A form of this session."""
-        return self.send(path, {"form_token": self.form_token(), **fields})
+        """A form of this session: what it is about stands in its address, as on the pages."""
+        about = {name: fields.pop(name) for name in _ABOUT if name in fields}
+        return self.send(link(path, **about), {"form_token": self.form_token(), **fields})

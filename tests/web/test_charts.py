@@ -21,3 +21,11 @@ def test_a_history_that_is_cut_begins_where_it_is_whole() -> None:
     assert charts.drawable_since(1_000, entries, moves, lacks_entries=True, lacks_moves=True) == 6_000
     assert charts.drawable_since(7_000, entries, moves, lacks_entries=True, lacks_moves=True) == 7_000
     assert charts.drawable_since(1_000, [], [], lacks_entries=True, lacks_moves=True) == 1_000
+
+
+def test_a_history_tells_of_what_it_shows() -> None:
+    """Not of what was before it began; and one of a thing is no plural."""
+    moves = [move(9_000), move(500)]
+    assert charts.history([outcome(1, 4_000)], moves, 1_000, 10_000).text == "1 outcome, 0 failures; opened 1 time"
+    assert charts.history([outcome(1, 400), outcome(2, 600)], moves, 100, 10_000).text == "2 outcomes, 0 failures; opened 2 times"
+    assert charts.spark([outcome(1, 400)]).text == "0 of the last 1 outcome failed"

@@ -70,6 +70,15 @@ def test_what_an_event_names_is_a_way_there() -> None:
     assert told(EventType.POSTURE_REFUSED, "a&b").subject.href == "/agent?id=a%26b"
 
 
+def test_what_an_alert_or_a_budget_is_about_keeps_its_name() -> None:
+    """A blank at its end is a part of it: the way leads to that agent and no other, and it is shown as a name."""
+    for event_type in (EventType.NOTIFICATION_SENT, EventType.NOTIFICATION_GIVEN_UP):
+        about = told(event_type, "pager", type="posture.downgraded", about="bot ").details[1]
+        assert about == ("bot ", "/agent?id=bot+", True)
+    of = told(EventType.BUDGET_REACHED, "daily_budget", percent=80, of="agent:bot ", agent="bot ").details
+    assert [(part.text, part.is_id) for part in of] == [("80 %", False), ("agent:bot ", True)]
+
+
 def test_alerts_that_were_sent_wake_only_those_who_look_at_alerts() -> None:
     """One that was given up is news for everybody who watches what happens."""
     assert topics_of(EventType.NOTIFICATION_SENT, "ops") == {Topic.ALERTS}

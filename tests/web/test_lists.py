@@ -48,7 +48,9 @@ def test_what_goes_on_by_itself_waits_for_nobody() -> None:
     pulse = Pulse(circuits, {"approval": 3, "confirmation": 2, "cancel_window": 7})
     assert (pulse.pending, pulse.is_more) == (5, False)
     assert Pulse(circuits, {"cancel_window": 1_000}).is_more is False
-    assert "1000+ decisions pending" in Pulse(circuits, {"approval": 1_000}).said
+    assert Pulse(circuits, {"approval": 1_000}).said.endswith("1,000+ decisions pending")
+    assert Pulse({**circuits, State.OPEN: 1}, {"approval": 1}).said == "1 circuit open, 0 half-open, 1 decision pending"
+    assert Pulse({**circuits, State.OPEN: 2}, {}).said == "2 circuits open, 0 half-open, 0 decisions pending"
 
 
 def test_the_soonest_to_run_out_are_first_and_the_rest_on_the_next_page(fleet: Fleet) -> None:
@@ -70,6 +72,7 @@ def test_the_soonest_to_run_out_are_first_and_the_rest_on_the_next_page(fleet: F
         approvals = visitor.get("/pending?kind=approval").text
         assert "Send the newsletter at last" not in approvals
         assert "Approval 53" in said(approvals)
+        assert "unless somebody cancels it" in said(approvals)
         assert "Cancel window 1" in said(approvals)
         overview = visitor.get("/").text
         assert "53 approvals; 1 may be cancelled" in said(overview)
@@ -99,7 +102,7 @@ def test_decisions_are_narrowed_down_by_time_stakes_and_type(fleet: Fleet) -> No
         ):
             page = visitor.get(f"/decisions{query}").text
             assert ("Deploy the search service" in page, "Describe the search service" in page) == (deployed, described), query
-            assert ("`from` is no time such as" in page) == ("yesterday" in query)
+            assert ("<code>from</code> is no time such as" in page) == ("yesterday" in query)
         assert f'value="{today}"' in visitor.get(f"/decisions?from={today}").text
 
 

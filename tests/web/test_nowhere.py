@@ -1,13 +1,12 @@
 """Addresses at which nothing is, and what cannot be found in time."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cstp_server.domain.refusals import SearchTooLong
 from cstp_server.web.access import kept_inside
 from tests.web.fleet import Fleet
+from tests.web.loops import run_aside
 from tests.web.plain import Plain
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -40,6 +39,8 @@ def test_who_looks_for_too_much_is_told_to_narrow_the_search() -> None:
     async def search(_request: Request) -> Response:
         raise SearchTooLong
 
-    request = Request({"type": "http", "method": "GET", "path": "/decisions", "headers": []})
-    answer = asyncio.run(kept_inside(search)(request))
+    async def answered() -> Response:
+        return await kept_inside(search)(Request({"type": "http", "method": "GET", "path": "/decisions", "headers": []}))
+
+    answer = run_aside(answered())
     assert (answer.status_code, b"narrow the search" in answer.body, b"the store" in answer.body) == (503, True, False)

@@ -1,7 +1,9 @@
 """What operators do on the dashboard, in a browser: each with its confirmation, and each on record under their name."""
 
+import pytest
 from playwright.sync_api import expect
 
+from cstp_server.web.links import link
 from tests.web.conftest import OpenBrowser
 from tests.web.fleet import Fleet
 
@@ -117,3 +119,56 @@ def test_a_users_trust_is_made_whole(fleet: Fleet, person: OpenBrowser) -> None:
     page.get_by_label("Reason").fill("we made up")
     page.get_by_role("button", name="Make it whole").click()
     expect(page.get_by_role("row", name="user_123").get_by_text("full autonomy")).to_be_visible()
+
+
+_ENDS = ("", "\r", "\r\n", "\n")
+
+
+def alike(end: str) -> str:
+    """A name that differs from others by the ends of its lines alone."""
+    return f"line{end}of-bot{end}"
+
+
+def standings(fleet: Fleet, what: str, domain: str) -> list[str]:
+    """The `posture`, `circuit` or `trust` of each of them."""
+    asked: list[str] = []
+    for name in map(alike, _ENDS):
+        method, key, params = {
+            "posture": ("cstp.getPosture", "posture", {"agentId": name}),
+            "circuit": ("cstp.getCircuitState", "state", {"scope": f"agent:{name}"}),
+            "trust": ("cstp.getAutonomyLevel", "state", {"userId": name, "domain": domain}),
+        }[what]
+        asked.append(fleet.server.call(method, params, token=fleet.ops)[key])
+    return asked
+
+
+@pytest.mark.parametrize("end", _ENDS[1:], ids=["cr", "crlf", "lf"])
+def test_names_with_ends_of_lines_reach_what_they_name(shared_fleet: Fleet, person: OpenBrowser, end: str) -> None:
+    """Browsers change ends of lines in fields: what is done hits what the page is about, and nothing else."""
+    page = person(shared_fleet.server).sign_in(shared_fleet.ops).page
+    domain = f"chat{end}"
+
+    def send(address: str, button: str, choice: str | None = None) -> None:
+        page.goto(f"{shared_fleet.server.url}{address}")
+        if choice is not None:
+            page.get_by_label(choice).check()
+        page.get_by_label("Reason").fill("because")
+        page.get_by_role("button", name=button).click()
+        page.wait_for_url(lambda url: address not in url)
+
+    def only(here: str, before: list[str]) -> list[str]:
+        return [here if each == end else was for each, was in zip(_ENDS, before, strict=True)]
+
+    before = standings(shared_fleet, "posture", domain)
+    send(link("/agent/move", id=alike(end)), "Change the posture", "Human decides")
+    assert standings(shared_fleet, "posture", domain) == only("human_decides", before)
+    send(link("/agent/block", id=alike(end)), "Block the agent")
+    assert standings(shared_fleet, "posture", domain) == only("blocked", before)
+    send(link("/circuit/trip", scope=f"agent:{alike(end)}"), "Force it open")
+    assert standings(shared_fleet, "circuit", domain) == only("open", ["closed"] * 4)
+    send(link("/circuit/reset", scope=f"agent:{alike(end)}"), "Reset the circuit")
+    assert standings(shared_fleet, "circuit", domain) == ["closed"] * 4
+    for each in _ENDS * 3:
+        shared_fleet.damage(alike(each), domain, "repetitive_error")
+    send(link("/trust/reset", user=alike(end), domain=domain), "Make it whole")
+    assert standings(shared_fleet, "trust", domain) == only("full_autonomy", ["reduced_autonomy"] * 4)

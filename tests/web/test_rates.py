@@ -24,7 +24,7 @@ def test_pages_and_calls_of_a_token_have_one_rate(start_server: StartServer, sql
         for answer in (
             visitor.get("/circuits", **{"X-Fragment": "live"}),
             visitor.get("/live"),
-            visitor.send("/agent/block", {"form_token": form_token, "id": "bot", "reason": "because"}),
+            visitor.send("/agent/block?id=bot", {"form_token": form_token, "reason": "because"}),
         ):
             assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
         other.sign_in(vera)

@@ -30,6 +30,9 @@ _VALUE = re.compile(r'\bvalue="\{\{ (?P<what>[^}]*) \}\}"|<textarea[^>]*>\{\{ (?
         ("half a pair \ud800", r"half a pair \ud800"),
         ("👩\u200d💻 ❤\ufe0f", "👩\u200d💻 ❤\ufe0f"),
         ("bot\ufe0f", r"bot\ufe0f"),
+        ("می\u200cخ ක්\u200dය ന്\u200d", "می\u200cخ ක්\u200dය ന്\u200d"),
+        ("\u200cخ\u200c \u200c\u200c خ\u200c\u200cخ", r"\u200cخ\u200c \u200c\u200c خ\u200c\u200cخ"),
+        ("b\u200cot خ\u200cb b\u200dخ 1\u200d1", r"b\u200cot خ\u200cb b\u200dخ 1\u200d1"),
     ],
 )
 def test_what_nobody_sees_is_written_out(text: str, shown: str) -> None:
@@ -37,11 +40,51 @@ def test_what_nobody_sees_is_written_out(text: str, shown: str) -> None:
     assert unseen.visible(text) == shown
 
 
-def test_blanks_at_the_ends_of_a_name_are_shown() -> None:
-    """Two names that look alike are told apart."""
+def test_what_a_name_holds_is_shown() -> None:
+    """Blanks at its ends and several in a row, ends of lines and tabs, and joiners that are honest in a text."""
     assert unseen.name("bot") == "bot"
     assert unseen.name(" my bot ") == "␣my bot␣"
     assert unseen.name("my\u00a0bot\t") == r"my\u00a0bot\u0009"
+    assert unseen.name("my  own   bot") == "my ␣own ␣␣bot"
+    assert unseen.name("a\r\nb") == r"a\u000d\u000ab"
+    assert unseen.name("می\u200cخ👩\u200d💻") == r"می\u200cخ👩\u200d💻"
+
+
+def test_no_two_names_look_the_same() -> None:
+    """Not even one that is written as another one is shown."""
+    signs = ("", " ", "  ", "   ", "\t", "\n", "\r", "\r\n", "\u00a0", "\u200b", "\u200c", "\u200d", "\ufe0f", "\u202e", "\U000e0041", "␣")
+    pieces = (*signs, *(unseen.name(sign) for sign in signs if sign), "\\", r"\u005cu000a")
+    names = {before + middle + after for before in ("", "bot") for middle in pieces for after in ("", "bot")}
+    shown = {unseen.visible(unseen.name(name)) for name in names}
+    assert len(shown) == len(names)
+    assert not any("  " in str(name) or str(name).strip() != name for name in shown)
+
+
+def test_names_are_shown_so_wherever_they_stand(fleet: Fleet) -> None:
+    """Agents, users, categories and who did something: on the pages that decisions are made on, and in what is said after."""
+    agent, user, actor = "two  blanks", "line\nof user", "olivia  ops"
+    shown = ("two ␣blanks", r"line\u000aof user", "olivia ␣ops")
+    own = fleet.server.token(actor, "ops")
+    refund = {"type": "issue_refund", "parameters": {"amount": 900}, "category": "of  orders"}
+    answer = fleet.check(agent, "Refund an order in full", user={"id": user, "domain": "in  chat"}, **refund)
+    fleet.server.call("cstp.tripCircuit", {"scope": f"agent:{agent}", "reason": "because"}, token=own)
+    with Plain(fleet.server.url) as visitor:
+        visitor.sign_in(own)
+        decision = visitor.get(link("/decision", id=answer["decisionId"])).text
+        assert all(text in decision for text in (*shown[:2], "in ␣chat", "of ␣orders"))
+        assert visitor.act("/agent/move", id=agent, to="human_decides", reason="because").status_code == 303
+        pages = {
+            link("/agent", id=agent): (shown[0], shown[2], "<code>two ␣blanks</code>"),
+            link("/circuit", scope=f"agent:{agent}"): (shown[0], f"by {shown[2]}"),
+            "/tripwires": (shown[0],),
+            "/agents": (shown[0], f"by {shown[2]}"),
+            "/pending": (shown[0], "of ␣orders"),
+            "/events": (shown[0], shown[2]),
+        }
+        for path, texts in pages.items():
+            page = _FIELDS.sub("", visitor.get(path).text)
+            assert all(text in page for text in texts), path
+            assert not any(text in page for text in (agent, user, actor)), path
 
 
 def test_pages_write_out_what_nobody_sees() -> None:
@@ -73,7 +116,7 @@ def test_who_looks_sees_what_is_there_and_acts_on_it(fleet: Fleet, agent: str) -
             page = visitor.get(path)
             assert page.status_code == 200, path
             assert not re.search("[\u202e\u202c\u200b]", _FIELDS.sub("", page.text)), path
-            assert unseen.name(str(unseen.visible(agent))) in page.text, path
+            assert unseen.name(agent) in page.text, path
         assert r"\u202e000,1\u202c" in visitor.get(own[-1]).text
         assert visitor.act("/agent/block", id=agent, reason="it hides something").status_code == 303
     assert posture(fleet, agent) == "blocked"

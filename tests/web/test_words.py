@@ -19,6 +19,7 @@ def test_names_in_messages_stand_out() -> None:
     assert words.coded("agent `<b>` is `blocked`") == Markup("agent <code>&lt;b&gt;</code> is <code>blocked</code>")
     assert words.coded("a ` & no other") == Markup("a ` &amp; no other")
     assert words.coded("`a\u202eb`") == Markup(r"<code>a\u202eb</code>")
+    assert words.coded("agent `two  blanks ` is  blocked") == Markup("agent <code>two ␣blanks␣</code> is  blocked")
     assert words.sentence("`reason` is required") == Markup("<code>reason</code> is required")
     assert words.sentence("nothing waits") == Markup("Nothing waits")
     assert words.sentence("") == Markup("")
@@ -39,5 +40,5 @@ def test_the_chart_of_a_young_service_begins_with_its_first_decision(shared_flee
     with Plain(shared_fleet.server.url) as visitor:
         visitor.sign_in(shared_fleet.ops)
         ticks = visitor.get("/").text.partition('class="chart-ticks"')[2].partition("</div>")[0]
-    assert "2 m ago" in ticks
-    assert "1 h ago" not in ticks
+    assert ">2m ago<" in ticks
+    assert ">1h ago<" not in ticks
