@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from cstp_server.backend import ServerBackend
+from cstp_server.cli.values import parse_duration
+from cstp_server.domain.callers import DEFAULT_TENANT, Role
 from tests.postgres import free_port
 
 _READY_SECONDS = 30.0
@@ -21,6 +24,19 @@ _STOP_SECONDS = 30.0
 _PORT_TRIES = 3
 _ENDED_WELL = (0, -signal.SIGTERM)
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def _only(variables: Mapping[str, str]) -> Iterator[None]:
+    """Nothing but these in the environment of this process."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class RpcError(Exception):
@@ -185,11 +201,17 @@ class RunningServer:
         ).stdout
 
     def token(self, name: str, *roles: str, agent: str | None = None, tenant: str | None = None, expires: str | None = None) -> str:
-        """Create a token with the command line and return it."""
-        options = [part for role in roles for part in ("--role", role)]
-        for option, value in (("--agent", agent), ("--tenant", tenant), ("--expires", expires)):
-            options += [] if value is None else [option, value]
-        return self.cli("tokens", "create", name, *options).stdout.strip()
+        """Create a token as the command line does, but without the second that a process of its own takes to start."""
+        lifetime_ms = parse_duration(expires, "--expires") if expires is not None else None
+        where = {"DATABASE_URL": f"sqlite:///{self.directory / 'data' / 'cstp.db'}"} | self.environment
+        with _only(where):
+            return ServerBackend().create_token(
+                name=name,
+                roles=tuple(Role(role) for role in dict.fromkeys(roles)),
+                tenant=tenant if tenant is not None else DEFAULT_TENANT,
+                agent_id=agent,
+                expires_in_ms=lifetime_ms,
+            )
 
     def raw(
         self,

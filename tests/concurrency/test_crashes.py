@@ -146,7 +146,8 @@ def test_a_flood_beyond_the_queue_is_refused_and_leaves_nothing(start_server: St
 def test_a_call_that_waited_too_long_is_refused_and_does_nothing(start_server: StartServer, tmp_path: Path, policy_file: Path) -> None:
     """The deadline passed while somebody else held the store: -32013, and none of them is carried out later.
 
-    Only of the call that was at the lock already nobody knows: it gets -32012, and may have gone through.
+    Only of a call that was at the lock already nobody knows: it gets -32012, and may have gone through. Where the service was kept from
+    going to the lock at all in so short a time, there is none.
     """
     path = tmp_path / "late.db"
     url = f"sqlite:///{path}"
@@ -154,7 +155,9 @@ def test_a_call_that_waited_too_long_is_refused_and_does_nothing(start_server: S
     started = time.monotonic()
     told = flood(server, path, 40, lambda _answers: time.monotonic() > started + 1.5)
     codes = [(one.code, one.status) for one in told]
-    assert sorted(codes) == sorted([(-32013, 503)] * 39 + [(-32012, 503)])
+    at_the_lock = codes.count((-32012, 503))
+    assert at_the_lock <= 1
+    assert codes.count((-32013, 503)) == len(codes) - at_the_lock == 40 - at_the_lock
     assert at_once([server.url], [review("nobody", "failure")])[0].code == -32007
     with watching(url, policy_file) as world:
         assert set(decisions(world)) <= {"flood-0"}
