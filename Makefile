@@ -39,7 +39,7 @@ imports: $(DEV)
 	$(BIN)/lint-imports --no-cache --no-logo
 
 pytest: $(DEV) browser ## Run the tests alone, JOBS files at a time (ARGS are pytest's).
-	$(BIN)/python -W error -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -W error -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser: ## Install the browser that the dashboard is tested in, where the system is Debian's and one is root.
 	@command -v chromium > /dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \

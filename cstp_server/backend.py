@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cstp_server import logs, serving
+from cstp_server import logs
 from cstp_server.cli.backend import AuditProgress, BackendError
 from cstp_server.clock import SystemClock
 from cstp_server.domain.anchors import Anchor, AuditKeys
@@ -61,6 +61,8 @@ class ServerBackend:
         _in_database(url, lambda: _on(url, lambda connection: _require_key(connection, _keys(settings))))
         self._require_policy(settings)
         self._require_telemetry(settings)
+        from cstp_server import serving  # noqa: PLC0415 - to import the server takes longer than all that the other commands do
+
         serving.serve(settings)
 
     def upgrade(self) -> str:

@@ -146,8 +146,8 @@ def test_a_flood_beyond_the_queue_is_refused_and_leaves_nothing(start_server: St
 def test_a_call_that_waited_too_long_is_refused_and_does_nothing(start_server: StartServer, tmp_path: Path, policy_file: Path) -> None:
     """The deadline passed while somebody else held the store: -32013, and none of them is carried out later.
 
-    Only of a call that was at the lock already nobody knows: it gets -32012, and may have gone through. Where the service was kept from
-    going to the lock at all in so short a time, there is none.
+    Only of a call that was at the lock already nobody knows: it gets -32012, and may have gone through. Where it is work of
+    the service's own that was at the lock, there is none.
     """
     path = tmp_path / "late.db"
     url = f"sqlite:///{path}"

@@ -31,6 +31,7 @@ def documented_server(start_server: StartServer, tmp_path: Path, sqlite_url: str
     return start_server(database_url=sqlite_url, config=Path("config"))
 
 
+@pytest.mark.timeout(400)  # a guide has some eighty commands, each a process that has to start
 @pytest.mark.parametrize(
     "document",
     [document for document in DOCUMENTS if blocks_of(document) and document.name != _HAS_TESTS_OF_ITS_OWN],
