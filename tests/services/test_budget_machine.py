@@ -333,7 +333,7 @@ class BudgetsThroughTheService(RuleBasedStateMachine):
 
 
 BudgetsThroughTheService.TestCase.settings = hypothesis_settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=28, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -426,7 +426,7 @@ class PosturesThroughTheService(RuleBasedStateMachine):
 
 
 PosturesThroughTheService.TestCase.settings = hypothesis_settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=24, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

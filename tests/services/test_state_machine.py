@@ -239,7 +239,7 @@ class CircuitThroughTheService(RuleBasedStateMachine):
 
 
 CircuitThroughTheService.TestCase.settings = hypothesis_settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
