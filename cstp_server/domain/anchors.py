@@ -22,8 +22,6 @@ _HEAD = b"cstp.head.1\n"
 _KEY = b"cstp.key.1\n"
 _KEY_ID_BYTES = 8
 _LARGEST = 2**63 - 1
-SHORTEST_KEY = 32
-"""The least length of a key, in bytes."""
 
 
 class Unproven(Exception):

@@ -86,6 +86,3 @@ class PolicyModel(Section):
         if errors:
             raise FieldErrors(errors)
         return self
-
-
-SECTIONS = tuple(PolicyModel.model_fields)

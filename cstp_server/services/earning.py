@@ -3,7 +3,6 @@
 import hashlib
 
 from cstp_server.clock import Clock
-from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import Attribution
 from cstp_server.domain.decisions import Answer, Decision, Source, Status
 from cstp_server.domain.events import Event, EventType
@@ -16,6 +15,7 @@ from cstp_server.domain.trust_scores import Record
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Earned, Policy
 from cstp_server.services.looking import posture_in
+from cstp_server.services.own_work import OwnWork
 from cstp_server.services.ports import Decided, DecisionQuery, Guardians, Needs, Reader, Transactor, View
 
 PROPOSAL_TYPE = "posture_upgrade"
@@ -149,7 +149,7 @@ def _debt(record: Record) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveEarned:
+class MoveEarned(OwnWork):
     """Give an agent a posture for its record, or take one away; nothing when it is not what was `seen` any more."""
 
     tenant: str
@@ -157,11 +157,6 @@ class MoveEarned:
     to: Posture
     reason: str
     earned: bool = False
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     def needs(self, _policy: Policy, _view: View) -> Needs:
         """The agent's posture, which nobody else may move meanwhile."""
@@ -187,7 +182,7 @@ class MoveEarned:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteRefusal:
+class NoteRefusal(OwnWork):
     """Record that a guard does not let an agent have what it has earned."""
 
     tenant: str
@@ -195,15 +190,6 @@ class NoteRefusal:
     to: Posture
     reason: str
     refusal: GuardRefusal
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
-
-    def needs(self, _policy: Policy, _view: View) -> Needs:
-        """Nothing."""
-        return Needs(final=True)
 
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
         """The event."""
@@ -214,7 +200,7 @@ class NoteRefusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Propose:
+class Propose(OwnWork):
     """Ask people to raise an agent that has earned it: a decision that waits for an approval.
 
     Its id follows from what it proposes and from how much it rests on, so that the same is not proposed twice.
@@ -225,11 +211,6 @@ class Propose:
     earned: Earned
     record: Record
     reason: str
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     @property
     def id(self) -> str:

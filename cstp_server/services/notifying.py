@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from cstp_server.domain.callers import CLI_ACTOR, Caller
+from cstp_server.domain.callers import CLI_ACTOR
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import Decided, Needs, OutboxChange, View
+from cstp_server.services.own_work import OwnWork
+from cstp_server.services.ports import Decided, OutboxChange, View
 
 LONGEST_DELAY_MS = 4_320_000
 """How long an alert waits at most for the next attempt: an hour, and a fifth of it."""
@@ -120,7 +121,7 @@ class Outbox(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(OwnWork):
     """Write down that a parcel arrived; nothing more is sent about its subject for a minute."""
 
     parcel: Parcel
@@ -129,15 +130,6 @@ class Delivered:
     def tenant(self) -> str:
         """Whose alerts they are."""
         return self.parcel.tenant
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
-
-    def needs(self, _policy: Policy, _view: View) -> Needs:
-        """Nothing."""
-        return Needs(final=True)
 
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[int]:
         """The alerts leave the outbox, and it is on record that they were sent; how many of what could not be read are given up."""
@@ -151,7 +143,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class NotDelivered:
+class NotDelivered(OwnWork):
     """Write down that a parcel did not arrive, and why: what was tried too often or for too long is given up.
 
     `lasting`: it will never arrive. Otherwise it is tried again after `delay_ms`.
@@ -166,15 +158,6 @@ class NotDelivered:
     def tenant(self) -> str:
         """Whose alerts they are."""
         return self.parcel.tenant
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
-
-    def needs(self, _policy: Policy, _view: View) -> Needs:
-        """Nothing."""
-        return Needs(final=True)
 
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[int]:
         """How many were given up; the others are tried again."""

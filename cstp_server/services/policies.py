@@ -10,6 +10,7 @@ from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
 from cstp_server.services.holding import Holding, agents_moved
+from cstp_server.services.own_work import OwnWork
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
 
 POLICY_VERSION = "policy"
@@ -52,18 +53,13 @@ class NotePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Align:
+class Align(OwnWork):
     """Bring circuits of a tenant in line with the policy: archive those that it covers no more, take back those that it covers again,
     and have the open ones lower the postures that it says, or let go of them.
     """
 
     tenant: str
     scopes: Sequence[str]
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     def needs(self, policy: Policy, view: View) -> Needs:
         """The circuits, and the agents whose postures they hold down."""

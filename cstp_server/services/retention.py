@@ -1,30 +1,21 @@
 """What was deleted because the policy keeps it no longer (SPEC 12): on record, like every other change."""
 
-from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR
 from cstp_server.domain.events import Event, EventType
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
-from cstp_server.services.ports import Decided, Needs, View
+from cstp_server.services.own_work import OwnWork
+from cstp_server.services.ports import Decided, View
 
 
 @dataclass(frozen=True, slots=True)
-class NotePruned:
+class NotePruned(OwnWork):
     """Write down that so many rows of a tenant are gone from a table: those from before `before` (ms since the epoch)."""
 
     tenant: str
     table: str
     before: int
     count: int
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
-
-    def needs(self, _policy: Policy, _view: View) -> Needs:
-        """Nothing."""
-        return Needs(final=True)
 
     def decide(self, policy: Policy, _view: View, now: int) -> Decided[None]:
         """The event."""

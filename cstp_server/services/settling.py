@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution
 from cstp_server.domain.decisions import Decision, Pending, Resolved, Source, Status
 from cstp_server.domain.events import Event, EventType
@@ -17,6 +16,7 @@ from cstp_server.policy.compiled import Policy
 from cstp_server.services.evaluating import Case, case_of, evaluate
 from cstp_server.services.ledger import Ledger, nothing
 from cstp_server.services.looking import NO_LEASES, lease, look, posture_in
+from cstp_server.services.own_work import OwnWork
 from cstp_server.services.ports import Changed, Decided, Needs, UsageChange, View
 from cstp_server.services.promoting import SecondLook, proposed
 from cstp_server.services.tripping import UNTRIPPED, Tripped, tripped
@@ -182,16 +182,11 @@ _NAMES = {Lift.APPROVAL: "an approval", Lift.CONFIRMATION: "a confirmation"}
 
 
 @dataclass(frozen=True, slots=True)
-class RunOut:
+class RunOut(OwnWork):
     """Settle a decision whose time is up; nothing when it is not, or when somebody was faster. The answer is whether it was settled."""
 
     tenant: str
     id: str
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     def needs(self, policy: Policy, view: View) -> Needs:
         """The decision, then all that settling it may touch."""

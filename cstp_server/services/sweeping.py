@@ -3,25 +3,20 @@
 from collections.abc import Sequence
 
 from cstp_server.domain import circuits as breaker
-from cstp_server.domain.callers import Caller
 from cstp_server.domain.circuit_events import SYSTEM_ACTOR, Attribution, step_events
 from cstp_server.domain.events import Event
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.own_work import OwnWork
 from cstp_server.services.ports import Changed, CircuitNeed, Decided, Needs, View
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(OwnWork):
     """Let time pass for some circuits of a tenant; the answer is how many moved."""
 
     tenant: str
     scopes: Sequence[str]
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     def needs(self, policy: Policy, _view: View) -> Needs:
         """The circuits that a policy still covers."""

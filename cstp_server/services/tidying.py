@@ -2,24 +2,19 @@
 
 from collections.abc import Sequence
 
-from cstp_server.domain.callers import Caller
 from cstp_server.domain.usage import Usage, is_spent
 from cstp_server.domain.values import dataclass
 from cstp_server.policy.compiled import Policy
+from cstp_server.services.own_work import OwnWork
 from cstp_server.services.ports import Decided, Needs, UsageChange, View
 
 
 @dataclass(frozen=True, slots=True)
-class Tidy:
+class Tidy(OwnWork):
     """Forget the tallies of some subjects of a tenant that are spent; the answer is of how many subjects something went."""
 
     tenant: str
     subjects: Sequence[str]
-
-    @property
-    def caller(self) -> Caller | None:
-        """None: this is the service's own work."""
-        return None
 
     def needs(self, _policy: Policy, _view: View) -> Needs:
         """The usage of the subjects, out of whose rolling windows goes what has left them."""

@@ -214,20 +214,20 @@ def _letter(row: Any) -> Letter:
     return Letter(row.tenant, row.channel, row.id, kind, subject or row.subject, row.at, row.attempts, row.dead_at, row.error)
 
 
-def given_up(connection: Connection, tenant: str, channels: Iterable[str]) -> Sequence[GivenUp]:
-    """What was given up of a tenant's alerts on these channels, the one that failed last first."""
-    found = [each for channel in channels if (each := _given_up(connection, tenant, channel)) is not None]
+def given_up(connection: Connection, tenant: str, channels: Iterable[str], most: int = MOST_GIVEN_UP) -> Sequence[GivenUp]:
+    """What was given up of a tenant's alerts on these channels, the one that failed last first; counting stops at `most`."""
+    found = [each for channel in channels if (each := _given_up(connection, tenant, channel, most)) is not None]
     return [told for _, told in sorted(found, key=lambda each: (-each[0], each[1].channel))]
 
 
-def _given_up(connection: Connection, tenant: str, channel: str) -> tuple[int, GivenUp] | None:
+def _given_up(connection: Connection, tenant: str, channel: str, most: int) -> tuple[int, GivenUp] | None:
     """What was given up on a channel, and when the last of it was."""
     of_channel = (_table.c.tenant == tenant, _table.c.channel == channel, _table.c.dead_at.is_not(None))
     newest = select(_table.c.dead_at, _table.c.error).where(*of_channel).order_by(_table.c.dead_at.desc(), _table.c.id.desc()).limit(1)
     last = connection.execute(newest).one_or_none()
     if last is None:
         return None
-    counted = select(_table.c.dead_at).where(*of_channel).limit(MOST_GIVEN_UP).subquery()
+    counted = select(_table.c.dead_at).where(*of_channel).limit(most).subquery()
     number = connection.execute(select(func.count()).select_from(counted)).scalar_one()
     return last.dead_at, GivenUp(channel, number, last.error)
 

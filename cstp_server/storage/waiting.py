@@ -20,18 +20,18 @@ _LIFTED: Mapping[Lift, tuple[Intervention, ...]] = {
 """What decisions that wait for something were answered with: one begins to wait only where all that stands against it can be lifted."""
 
 
-def waiting_counts(connection: Connection, tenant: str) -> Mapping[str, int]:
-    """How many decisions wait, by what for; counting stops at `MOST_WAITING`."""
+def waiting_counts(connection: Connection, tenant: str, most: int = MOST_WAITING) -> Mapping[str, int]:
+    """How many decisions wait, by what for; counting stops at `most`."""
     found: dict[str, int] = {}
-    for row in connection.execute(_counting(tenant)):
+    for row in connection.execute(_counting(tenant, most)):
         found[row.kind] = found.get(row.kind, 0) + row.number
-    return {kind: min(number, MOST_WAITING) for kind, number in found.items() if number}
+    return {kind: min(number, most) for kind, number in found.items() if number}
 
 
-def _counting(tenant: str) -> Select[Any]:
+def _counting(tenant: str, most: int) -> Select[Any]:
     each = [
         select(literal(lift.label).label("kind"), func.count().label("number")).select_from(
-            _of(tenant, intervention).with_only_columns(_DECISIONS.id).limit(MOST_WAITING).subquery()
+            _of(tenant, intervention).with_only_columns(_DECISIONS.id).limit(most).subquery()
         )
         for lift, interventions in _LIFTED.items()
         for intervention in interventions
